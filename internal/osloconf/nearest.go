@@ -1,0 +1,93 @@
+// Copyright The Copse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package osloconf
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// misspelt describes a variable that no option answers to.
+func (o *Options) misspelt(variable string, created map[string]createdGroup) Problem {
+	groupName, optionName, _ := strings.Cut(canonical(strings.TrimPrefix(variable, prefix)), separator)
+	reason := fmt.Sprintf("no group %q", groupName)
+	if at, ok := o.byName[groupName]; ok {
+		reason = fmt.Sprintf("no option %q in [%s]", optionName, o.groups[at].name)
+	} else if made, ok := created[groupName]; ok {
+		reason = fmt.Sprintf("no option %q in [%s]", optionName, made.name)
+	}
+	if near := o.nearest(groupName, optionName, created); near != "" {
+		reason += "; nearest is " + near
+	}
+	return Problem{variable, reason}
+}
+
+// elsewhere is what it costs a candidate to have the very same name of the
+// option in another group: more than two slips of the keyboard, less than
+// being another option.
+const elsewhere = 3
+
+// nearest returns the variable of the known option that takes the fewest
+// slips to become the given one, the first in the list among equals; "" when
+// nothing is known at all.
+func (o *Options) nearest(groupName, optionName string, created map[string]createdGroup) string {
+	best, least := "", -1
+	consider := func(group string, options []Option) {
+		groupCost := distance(groupName, canonical(group))
+		for i := range options {
+			name := canonical(options[i].Option)
+			cost := groupCost
+			if name == optionName {
+				cost = min(cost, elsewhere)
+			} else {
+				if least >= 0 && abs(len(name)-len(optionName)) >= least {
+					continue
+				}
+				cost += distance(optionName, name)
+			}
+			if least < 0 || cost < least {
+				best, least = Name{group, options[i].Option}.Variable(), cost
+			}
+		}
+	}
+	for i := range o.groups {
+		consider(o.groups[i].name, o.groups[i].options)
+	}
+	for _, key := range slices.Sorted(maps.Keys(created)) {
+		for i := range o.groups {
+			if g := &o.groups[i]; g.owner != nil && *g.owner == created[key].owner {
+				consider(created[key].name, g.options)
+			}
+		}
+	}
+	return best
+}
+
+func abs(n int) int { return max(n, -n) }
+
+// distance is the number of insertions, deletions, replacements and swaps of
+// neighbours between two names (optimal string alignment), by bytes.
+func distance(a, b string) int {
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, last, row = last, row, before
+	}
+	return last[len(b)]
+}
