@@ -38,8 +38,10 @@ type Engine interface {
 	Volumes
 	// Info describes the engine and its host.
 	Info(ctx context.Context) (Info, error)
-	// Events calls handle for each event of containers with the given labels until ctx ends
-	// (nil), or the connection is lost (an error).
+	// Events calls handle, from one goroutine, for each event of containers with the given
+	// labels until ctx ends (nil), or the connection is lost (an error that matches
+	// ErrUnavailable). The first call is one with action EventConnected: whoever lists
+	// containers after it misses nothing. Reconnecting is the caller's.
 	Events(ctx context.Context, labels map[string]string, handle func(Event)) error
 }
 
@@ -54,30 +56,39 @@ type Containers interface {
 	// Start starts a container; one that runs already is left alone.
 	Start(ctx context.Context, id string) error
 	// Stop sends the container's stop signal and kills it after grace; one that does not run
-	// is left alone.
+	// is left alone. No restart policy brings it back until it is started or the engine
+	// itself restarts.
 	Stop(ctx context.Context, id string, grace time.Duration) error
-	// Kill sends a signal, e.g. "SIGKILL".
+	// Kill sends a signal, e.g. "SIGKILL". A container that does not run is ErrConflict.
 	Kill(ctx context.Context, id, signal string) error
-	// Remove removes a stopped container; with force a running one too. Its named volumes stay.
+	// Remove removes a stopped container; with force a running one too, which is ErrConflict
+	// otherwise. Its named volumes stay.
 	Remove(ctx context.Context, id string, force bool) error
 	Rename(ctx context.Context, id, name string) error
 	// SetRestartPolicy changes what the engine does when the container exits: "no", "always"…
 	SetRestartPolicy(ctx context.Context, id, policy string) error
-	// Wait returns the exit status once the container does not run.
+	// Wait returns the exit status once the container does not run; one that was never
+	// started returns at once.
 	Wait(ctx context.Context, id string) (exitCode int, err error)
 }
 
 // Processes looks into containers.
 type Processes interface {
-	// Exec runs a program inside a running container and returns its exit status.
+	// Exec runs a program inside a running container and returns its exit status. A program
+	// that cannot be run has 126 or 127 as a shell would say; a container that does not run is
+	// ErrConflict. The end of ctx ends the wait with ctx's error, but not the program: the
+	// engines cannot kill it, so what must end gets its own time limit inside the container.
 	Exec(ctx context.Context, id string, exec Exec) (exitCode int, err error)
-	// Logs calls handle for each line, oldest first.
+	// Logs calls handle, from one goroutine, for each line, oldest first. With Follow it
+	// returns nil when the container stops, and ctx's error when ctx ends. The streams of a
+	// container with a TTY cannot be told apart: all is stdout.
 	Logs(ctx context.Context, id string, options LogOptions, handle func(LogLine)) error
 	// Top lists the processes of a running container.
 	Top(ctx context.Context, id string) ([]Process, error)
 	// Stats is one sample of a running container's use of resources.
 	Stats(ctx context.Context, id string) (Stats, error)
-	// CopyTo unpacks a tar archive below path in a container.
+	// CopyTo unpacks a tar archive below path, a directory that exists, in a container that
+	// runs or not. Modes, and on Docker owners, are those of the archive.
 	CopyTo(ctx context.Context, id, path string, archive io.Reader) error
 }
 
@@ -221,6 +232,9 @@ type Volume struct {
 	Labels  map[string]string `json:"labels"`
 	Created time.Time         `json:"created"`
 }
+
+// EventConnected is the action of the first event of a stream; it belongs to no container.
+const EventConnected = "connected"
 
 // Event is something that happened to a container.
 type Event struct {
