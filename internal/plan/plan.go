@@ -49,7 +49,7 @@ const (
 	Remove Action = "remove"
 	// RemoveVolume removes a volume and the data in it.
 	RemoveVolume Action = "remove-volume"
-	// Adopt corrects what an interrupted or foreign hand left: strays are removed.
+	// RemoveStray removes a container that carries the cloud's labels and belongs to nothing in use.
 	RemoveStray Action = "remove-stray"
 )
 

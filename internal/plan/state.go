@@ -1,0 +1,61 @@
+// Copyright The Copse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"time"
+
+	"copse/internal/tree"
+)
+
+// State is one snapshot of a host: what the agent's store says was made, and what the engine
+// says is there.
+type State struct {
+	Host string
+	// Revision of the store from which the snapshot was taken.
+	Revision uint64
+	// Active are the generations that should be there, by container name. That of a job is its
+	// last success.
+	Active map[string]*tree.Generation
+	// Observed are all containers in the engine that carry the cloud's label.
+	Observed []Observed
+	// Volumes are the engine's named volumes and when they were created.
+	Volumes map[string]time.Time
+	// Images says which of the declared images are there.
+	Images map[string]bool
+	// SecretVersions are the current versions of the secrets; one that is missing is not made yet.
+	SecretVersions map[string]int
+}
+
+// Observed is a container in the engine.
+type Observed struct {
+	ID         string
+	Name       string // the engine's
+	Container  string
+	Generation int
+	Identity   string
+	Job        bool
+	Running    bool
+	// State is the engine's word, for messages.
+	State string
+}
+
+// find returns the engine's container of a generation, or nil.
+func (s *State) find(g *tree.Generation) *Observed {
+	for i := range s.Observed {
+		o := &s.Observed[i]
+		if o.Container == g.Container.Name && o.Generation == g.Number {
+			return o
+		}
+	}
+	return nil
+}
+
+// Options narrow what a plan is about.
+type Options struct {
+	// Names are the operator's; none is the whole cloud.
+	Names []string
+	// Volumes are removed as well (down).
+	Volumes bool
+}

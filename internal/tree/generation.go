@@ -1,0 +1,47 @@
+// Copyright The Copse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package tree
+
+import "time"
+
+// GenerationState is where a generation stands.
+//
+//	Preparing ──► Active ──► Superseded (its successor serves; kept for a rollback)
+//	    │            └─────► Removed    (taken down on purpose)
+//	    └──► Failed  (never proved itself; undone)
+type GenerationState string
+
+// The states of a generation.
+const (
+	Preparing  GenerationState = "preparing"
+	Active     GenerationState = "active"
+	Superseded GenerationState = "superseded"
+	Failed     GenerationState = "failed"
+	Removed    GenerationState = "removed"
+)
+
+// Generation is one immutable, numbered version of one container: everything declared that
+// decides how it runs, with what was assigned to it. Numbers come from one sequence for the
+// whole cloud, so they tell age across containers (R3.6). A job's generation is one run of it.
+type Generation struct {
+	Number    int       `json:"number"`
+	Container Container `json:"container"`
+	Identity  string    `json:"identity"`
+	// SecretVersions are the versions of its secrets.
+	SecretVersions map[string]int  `json:"secret_versions,omitempty"`
+	State          GenerationState `json:"state"`
+	// Port is what was assigned to a container behind the proxy, 0 for others.
+	Port int `json:"port,omitempty"`
+	// Change is the change that made it, and Cause why, in words.
+	Change    int       `json:"change"`
+	Cause     string    `json:"cause,omitempty"`
+	Created   time.Time `json:"created"`
+	Activated time.Time `json:"activated,omitzero"`
+	Ended     time.Time `json:"ended,omitzero"`
+	// StoppedBy is the change by which an operator stopped it, 0 for none.
+	StoppedBy int `json:"stopped_by,omitempty"`
+}
+
+// Name is the engine's name for the generation's container.
+func (g *Generation) Name() string { return GenerationName(g.Container.Name, g.Number) }
