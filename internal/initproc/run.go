@@ -27,8 +27,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -54,8 +54,9 @@ type Kolla struct {
 	Configured func() bool
 	// SetConfigs applies it and returns an exit status, 0 for done.
 	SetConfigs func() int
-	// Start is the command that applies it and runs the command it names.
-	Start []string
+	// Start is the name by which copse-init applies it and runs the command
+	// that it holds.
+	Start string
 }
 
 // Init is one start of a container.
@@ -183,12 +184,12 @@ type prepared struct {
 
 // prepare does all that comes before the service, and finds its program.
 func (in Init) prepare(parsed invocation) (prepared, error) {
-	command := parsed.command
+	command, self := parsed.command, false
 	if in.Kolla != nil && in.Kolla.Configured() {
 		switch {
 		case len(command) == 0:
-			command = in.Kolla.Start
-		case slices.Equal(command, in.Kolla.Start):
+			command, self = []string{in.Kolla.Start}, true
+		case filepath.Base(command[0]) == in.Kolla.Start:
 			// That command applies the configuration itself.
 		default:
 			if status := in.Kolla.SetConfigs(); status != 0 {
@@ -206,6 +207,9 @@ func (in Init) prepare(parsed invocation) (prepared, error) {
 	environ, err := writeConfig(v)
 	if err != nil {
 		return prepared{}, err
+	}
+	if self {
+		return prepared{path: ownProgram, arguments: command, environ: environ}, nil
 	}
 	search, _ := lookup(environ, "PATH")
 	path, err := findProgram(command[0], search)

@@ -19,6 +19,9 @@ import (
 // defaultPath is searched where PATH is not set, as engines do.
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+// ownProgram is copse-init itself, wherever it lies and whatever it is called.
+const ownProgram = "/proc/self/exe"
+
 // findProgram finds a command as execvp does: a name without a slash in the
 // directories of PATH, the first that may be executed. The error wraps
 // fs.ErrNotExist or fs.ErrPermission.
@@ -85,7 +88,7 @@ func startStatus(err error) int {
 func (p prepared) start(ownCgroup string) (pid int, err error) {
 	path, arguments := p.path, p.arguments
 	if ownCgroup != "" {
-		path = "/proc/self/exe"
+		path = ownProgram
 		arguments = append([]string{"copse-init", StageOwnCgroup, ownCgroup, strconv.Itoa(os.Getpid()), p.path}, p.arguments...)
 	}
 	attributes := &syscall.SysProcAttr{Setpgid: true}
