@@ -18,7 +18,7 @@
 //	│        ├──── do could not clean up (crash, ─────┘    ▲          │
 //	│        │     panic)                                  │        undo failed
 //	│        └──── do failed, and so did its own ──────┐ Retry        │
-//	│              clean-up (see Stuck)                ▼   │          ▼
+//	│              clean-up (NotCleanedUp)             ▼   │          ▼
 //	└──► Hold      will not run, for its lane fails    Stuck ◄────────┘
 //
 // Hold, Done, Undone, Error and Stuck are final: a change ends when all its tasks are in one of them. The

@@ -80,6 +80,7 @@ var ErrNotStuck = errors.New("nothing of it is stuck")
 // goroutines.
 type Runner struct {
 	store    *store.Store
+	update   func(func(*store.Tx) error) error // store.Update; tests make it fail
 	handlers map[string]Handler
 	opts     Options
 	log      *slog.Logger
@@ -127,7 +128,7 @@ func NewRunner(s *store.Store, handlers map[string]Handler, opts Options) (*Runn
 	}
 	base, stop := context.WithCancelCause(context.Background())
 	return &Runner{
-		store: s, handlers: handlers, opts: opts, log: opts.Log,
+		store: s, update: s.Update, handlers: handlers, opts: opts, log: opts.Log,
 		feed: feed{subs: map[*subscriber]bool{}},
 		base: base, stop: stop,
 		live: map[int]*live{}, kinds: map[string]int{},
@@ -213,7 +214,7 @@ func (r *Runner) Submit(spec Spec) (*Change, error) {
 	if err := r.conflict(c); err != nil {
 		return nil, err
 	}
-	if err := r.store.Update(func(tx *store.Tx) error { return create(tx, c, spec.Commit) }); err != nil {
+	if err := r.update(func(tx *store.Tx) error { return create(tx, c, spec.Commit) }); err != nil {
 		return nil, err
 	}
 	l, err := newLive(c)

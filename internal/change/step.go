@@ -72,7 +72,7 @@ func (r *Runner) write(d *draft, with func(*store.Tx) error) error {
 		return nil
 	}
 	var last uint64
-	if err := r.store.Update(func(tx *store.Tx) error {
+	if err := r.update(func(tx *store.Tx) error {
 		if with != nil {
 			if err := with(tx); err != nil {
 				return err
