@@ -56,7 +56,7 @@ func rules() []rule {
 		},
 		{
 			packages: []string{"internal/spec", "internal/spec/..."},
-			own:      []string{"internal/tree", "internal/spec/...", "internal/osloconf/...", "internal/placeholder", "catalog/..."},
+			own:      []string{"internal/tree", "internal/spec/...", "internal/nearest", "internal/osloconf/...", "internal/placeholder", "catalog/..."},
 			why:      "resolving a cloud needs no engine and no agent",
 		},
 		{
@@ -64,7 +64,7 @@ func rules() []rule {
 			why: "the runner of changes knows no containers",
 		},
 		{
-			packages: []string{"internal/store", "internal/placeholder", "internal/procfs"}, own: none,
+			packages: []string{"internal/store", "internal/placeholder", "internal/procfs", "internal/nearest"}, own: none,
 			why: "it stands below everything else",
 		},
 		{

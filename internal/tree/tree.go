@@ -102,6 +102,9 @@ type Container struct {
 	// Proxy is set on the container that owns the front ends' ports.
 	Proxy  *Proxy `json:"proxy,omitempty"`
 	Update Update `json:"update"`
+	// OwnCgroup has the service moved out of the container's control group, so that what it
+	// started outlives the container (libvirt and its virtual machines).
+	OwnCgroup bool `json:"own_cgroup,omitempty"`
 	// Privileges gives the reason for each privilege beyond the default, by its name in the
 	// Compose file, e.g. "cap_add NET_ADMIN" (R3.8).
 	Privileges map[string]string `json:"privileges,omitempty"`
