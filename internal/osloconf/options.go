@@ -239,10 +239,15 @@ func parseName(text string) (Name, error) {
 	return Name{groupName, option}, nil
 }
 
-// plain tells whether a name can stand in a configuration file: it neither
-// ends its line, its section's bracket nor its key.
+// plain tells whether a name can stand in a configuration file: it is ASCII
+// and ends neither its line, its section's bracket nor its key.
 func plain(name string) bool {
-	return name != "" && strings.TrimSpace(name) == name && !strings.ContainsAny(name, "\n\r\t[]=:#;\x00")
+	for _, c := range []byte(name) {
+		if c <= ' ' || c > '~' || strings.IndexByte("[]=:#;", c) >= 0 {
+			return false
+		}
+	}
+	return name != ""
 }
 
 // canonical is the form in which names of variables and options are compared:
