@@ -1,0 +1,373 @@
+// Copyright The Copse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"copse/internal/change"
+	"copse/internal/engine"
+	"copse/internal/store"
+	"copse/internal/tree"
+)
+
+// handlers returns what does and undoes each kind of task. All of them look before they act,
+// so that they can be run again after a crash.
+func (d *Deployer) handlers() map[string]change.Handler {
+	return map[string]change.Handler{
+		taskCreate:       {Do: d.create, Undo: d.uncreate},
+		taskStart:        {Do: d.start, Undo: d.unstart},
+		taskReady:        {Do: d.ready},
+		taskSwitch:       {Do: d.switchOver, Undo: d.switchBack},
+		taskRetire:       {Do: d.retire, Undo: d.unretire},
+		taskCommit:       {Do: d.commit, Undo: d.uncommit, Cleanup: d.removeReplaced},
+		taskRun:          {Do: d.run, Undo: d.unrun},
+		taskResume:       {Do: d.resume, Undo: d.unresume},
+		taskStop:         {Do: d.stop, Undo: d.unstop},
+		taskRemove:       {Do: d.remove},
+		taskRemoveVolume: {Do: d.removeVolume},
+		taskRemoveStray:  {Do: d.removeStray},
+	}
+}
+
+// generation returns the generation that a task is about: the one that its lane's create task
+// made, else the one it was told.
+func (d *Deployer) generation(t *change.Run) (*tree.Generation, error) {
+	number := 0
+	var create change.TaskID
+	made, err := t.Get(dataCreate, &create)
+	if err != nil {
+		return nil, err
+	}
+	if made {
+		_, err = t.Of(create, dataGeneration, &number)
+	} else {
+		_, err = t.Get(dataFrom, &number)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d.record(t, number)
+}
+
+// previous returns the generation that is replaced, nil for none.
+func (d *Deployer) previous(t *change.Run) (*tree.Generation, error) {
+	var number int
+	if _, err := t.Get(dataFrom, &number); err != nil || number == 0 {
+		return nil, err
+	}
+	return d.record(t, number)
+}
+
+func (d *Deployer) record(t *change.Run, number int) (*tree.Generation, error) {
+	name := t.Task().Subject
+	var g *tree.Generation
+	err := d.Store.View(func(tx *store.Tx) (err error) {
+		g, err = loadGeneration(tx, d.HostName, name, number)
+		return err
+	})
+	if err == nil && g == nil {
+		err = fmt.Errorf("cannot find generation %d of %s in the store", number, name)
+	}
+	return g, err
+}
+
+// update changes a generation's record in a transaction.
+func (d *Deployer) update(g *tree.Generation, modify func(*tree.Generation)) error {
+	return d.Store.Update(func(tx *store.Tx) error {
+		now, err := loadGeneration(tx, d.HostName, g.Container.Name, g.Number)
+		if err != nil || now == nil {
+			return err
+		}
+		modify(now)
+		return saveGeneration(tx, now)
+	})
+}
+
+// start starts the new generation's container.
+func (d *Deployer) start(ctx context.Context, t *change.Run) error {
+	g, err := d.generation(t)
+	if err != nil {
+		return err
+	}
+	if err := d.Engine.Start(ctx, g.Name()); err != nil {
+		return d.explainStart(ctx, g, err)
+	}
+	return nil
+}
+
+func (d *Deployer) unstart(ctx context.Context, t *change.Run) error {
+	g, err := d.generation(t)
+	if err != nil {
+		return err
+	}
+	return d.halt(ctx, g)
+}
+
+// halt stops a generation's container for as long as nobody starts it: the engine must not
+// start it again at its own restart, or two generations would use one volume.
+func (d *Deployer) halt(ctx context.Context, g *tree.Generation) error {
+	err := d.Engine.SetRestartPolicy(ctx, g.Name(), "no")
+	if err == nil {
+		err = d.Engine.Stop(ctx, g.Name(), g.Container.Spec.StopGracePeriod)
+	}
+	if errors.Is(err, engine.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot stop %s: %w", g.Name(), err)
+	}
+	return nil
+}
+
+// revive starts a generation's container again after halt and waits until it is ready.
+func (d *Deployer) revive(ctx context.Context, g *tree.Generation) error {
+	if err := d.Engine.Start(ctx, g.Name()); err != nil {
+		return d.explainStart(ctx, g, err)
+	}
+	if err := d.Engine.SetRestartPolicy(ctx, g.Name(), g.Container.Spec.Restart); err != nil {
+		return fmt.Errorf("cannot set the restart policy of %s: %w", g.Name(), err)
+	}
+	return d.waitReady(ctx, g, func(string) {})
+}
+
+// retire stops the generation that is replaced, and keeps its container.
+func (d *Deployer) retire(ctx context.Context, t *change.Run) error {
+	old, err := d.previous(t)
+	if err != nil || old == nil {
+		return err
+	}
+	var ran bool
+	if looked, err := t.Get(dataRan, &ran); err != nil {
+		return err
+	} else if !looked {
+		c, err := d.Engine.Inspect(ctx, old.Name())
+		if err != nil && !errors.Is(err, engine.ErrNotFound) {
+			return fmt.Errorf("cannot look at %s: %w", old.Name(), err)
+		}
+		if err := t.Set(dataRan, err == nil && c.State == engine.Running); err != nil {
+			return err
+		}
+	}
+	if err := d.halt(ctx, old); err != nil {
+		return errors.Join(err, d.restore(context.WithoutCancel(ctx), t, old))
+	}
+	return nil
+}
+
+func (d *Deployer) unretire(ctx context.Context, t *change.Run) error {
+	old, err := d.previous(t)
+	if err != nil || old == nil {
+		return err
+	}
+	return d.restore(ctx, t, old)
+}
+
+// restore brings back the generation that was to be replaced, if it ran before.
+func (d *Deployer) restore(ctx context.Context, t *change.Run, old *tree.Generation) error {
+	var ran bool
+	if _, err := t.Get(dataRan, &ran); err != nil || !ran {
+		return err
+	}
+	t.Logf("starting %s again", old.Name())
+	if err := d.revive(ctx, old); err != nil {
+		return err
+	}
+	if old.Container.Frontend == nil {
+		return nil
+	}
+	return d.pointTo(ctx, old)
+}
+
+// commit makes the new generation the one that is meant to be there.
+func (d *Deployer) commit(ctx context.Context, t *change.Run) error {
+	g, err := d.generation(t)
+	if err != nil {
+		return err
+	}
+	if g.Container.Job == nil {
+		// Only now may the engine restart it by itself: while it was on trial, a crash had to show.
+		if err := d.Engine.SetRestartPolicy(ctx, g.Name(), g.Container.Spec.Restart); err != nil {
+			return fmt.Errorf("cannot set the restart policy of %s: %w", g.Name(), err)
+		}
+	}
+	var previous int
+	if _, err := t.Get(dataFrom, &previous); err != nil {
+		return err
+	}
+	g.State, g.Activated = tree.Active, t.Now()
+	return t.Commit(func(tx *store.Tx) error { return activate(tx, g, previous) })
+}
+
+func (d *Deployer) uncommit(_ context.Context, t *change.Run) error {
+	g, err := d.generation(t)
+	if err != nil {
+		return err
+	}
+	old, err := d.previous(t)
+	if err != nil {
+		return err
+	}
+	return t.Commit(func(tx *store.Tx) error {
+		g.State, g.Activated = tree.Preparing, time.Time{}
+		if err := saveGeneration(tx, g); err != nil {
+			return err
+		}
+		if old == nil {
+			return store.Delete(tx, activeBucket, containerKey(d.HostName, g.Container.Name))
+		}
+		old.State, old.Ended = tree.Active, time.Time{}
+		if err := saveGeneration(tx, old); err != nil {
+			return err
+		}
+		return store.Put(tx, activeBucket, containerKey(d.HostName, g.Container.Name), old.Number)
+	})
+}
+
+// removeReplaced removes what a commit has left over, once nothing can be undone any more.
+func (d *Deployer) removeReplaced(ctx context.Context, t *change.Run) error {
+	if t.Task().Status != change.Done {
+		return nil
+	}
+	var number int
+	if _, err := t.Get(dataFrom, &number); err != nil || number == 0 {
+		return err
+	}
+	name := tree.GenerationName(t.Task().Subject, number)
+	if err := d.Engine.Remove(ctx, name, true); err != nil && !errors.Is(err, engine.ErrNotFound) {
+		return fmt.Errorf("cannot remove %s, which has been replaced: %w", name, err)
+	}
+	return d.Host.RemoveAll(d.generationDir(t.Task().Subject, number))
+}
+
+// resume starts the present generation.
+func (d *Deployer) resume(ctx context.Context, t *change.Run) error {
+	g, err := d.generation(t)
+	if err != nil {
+		return err
+	}
+	if err := d.Engine.Start(ctx, g.Name()); err != nil {
+		return d.explainStart(ctx, g, err)
+	}
+	if err := d.Engine.SetRestartPolicy(ctx, g.Name(), g.Container.Spec.Restart); err != nil {
+		return errors.Join(fmt.Errorf("cannot set the restart policy of %s: %w", g.Name(), err), d.halt(context.WithoutCancel(ctx), g))
+	}
+	if err := t.Set("stopped_by", g.StoppedBy); err != nil {
+		return err
+	}
+	return d.update(g, func(g *tree.Generation) { g.StoppedBy = 0 })
+}
+
+func (d *Deployer) unresume(ctx context.Context, t *change.Run) error {
+	g, err := d.generation(t)
+	if err != nil {
+		return err
+	}
+	if err := d.halt(ctx, g); err != nil {
+		return err
+	}
+	var by int
+	if _, err := t.Get("stopped_by", &by); err != nil {
+		return err
+	}
+	return d.update(g, func(g *tree.Generation) { g.StoppedBy = by })
+}
+
+// stop stops the present generation on an operator's behalf.
+func (d *Deployer) stop(ctx context.Context, t *change.Run) error {
+	g, err := d.generation(t)
+	if err != nil {
+		return err
+	}
+	if g.Container.Frontend != nil {
+		if err := d.pointAway(ctx, g); err != nil {
+			return err
+		}
+	}
+	if err := d.halt(ctx, g); err != nil {
+		return errors.Join(err, d.unstopGeneration(context.WithoutCancel(ctx), g))
+	}
+	return t.Commit(func(tx *store.Tx) error {
+		g.StoppedBy = t.Task().Change
+		return saveGeneration(tx, g)
+	})
+}
+
+func (d *Deployer) unstop(ctx context.Context, t *change.Run) error {
+	g, err := d.generation(t)
+	if err != nil {
+		return err
+	}
+	return d.unstopGeneration(ctx, g)
+}
+
+func (d *Deployer) unstopGeneration(ctx context.Context, g *tree.Generation) error {
+	if g.Container.Job != nil {
+		return nil
+	}
+	if err := d.revive(ctx, g); err != nil {
+		return err
+	}
+	if g.Container.Frontend != nil {
+		if err := d.pointTo(ctx, g); err != nil {
+			return err
+		}
+	}
+	return d.update(g, func(g *tree.Generation) { g.StoppedBy = 0 })
+}
+
+// remove removes the present generation's container; its volumes and its record stay.
+func (d *Deployer) remove(ctx context.Context, t *change.Run) error {
+	g, err := d.generation(t)
+	if err != nil {
+		return err
+	}
+	if err := d.Engine.Remove(ctx, g.Name(), true); err != nil && !errors.Is(err, engine.ErrNotFound) {
+		return fmt.Errorf("cannot remove %s: %w", g.Name(), err)
+	}
+	if err := d.Host.RemoveAll(d.generationDir(g.Container.Name, g.Number)); err != nil {
+		return err
+	}
+	return t.Commit(func(tx *store.Tx) error {
+		if g.Container.Job != nil {
+			return nil // that it has succeeded stays true as long as its data is there
+		}
+		g.State, g.Ended = tree.Removed, t.Now()
+		if err := saveGeneration(tx, g); err != nil {
+			return err
+		}
+		if err := store.Delete(tx, routeBucket, containerKey(d.HostName, g.Container.Name)); err != nil {
+			return err
+		}
+		if err := store.Delete(tx, activeBucket, containerKey(d.HostName, g.Container.Name)); err != nil {
+			return err
+		}
+		return forget(tx, d.HostName, g.Container.Name)
+	})
+}
+
+func (d *Deployer) removeVolume(ctx context.Context, t *change.Run) error {
+	var volume string
+	if _, err := t.Get(dataVolume, &volume); err != nil {
+		return err
+	}
+	if err := d.Engine.RemoveVolume(ctx, volume); err != nil && !errors.Is(err, engine.ErrNotFound) {
+		return fmt.Errorf("cannot remove volume %s: %w", volume, err)
+	}
+	return nil
+}
+
+func (d *Deployer) removeStray(ctx context.Context, t *change.Run) error {
+	var id string
+	if _, err := t.Get(dataEngineID, &id); err != nil {
+		return err
+	}
+	if err := d.Engine.Remove(ctx, id, true); err != nil && !errors.Is(err, engine.ErrNotFound) {
+		return fmt.Errorf("cannot remove stray container %s: %w", id, err)
+	}
+	return nil
+}

@@ -1,0 +1,68 @@
+// Copyright The Copse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"copse/internal/engine"
+	"copse/internal/plan"
+	"copse/internal/store"
+	"copse/internal/tree"
+)
+
+// Observe takes one snapshot of the host for planning with a document.
+func (d *Deployer) Observe(ctx context.Context, doc *tree.Document) (*plan.State, error) {
+	state := &plan.State{Host: d.HostName, Volumes: nil, Images: map[string]bool{}}
+	err := d.Store.View(func(tx *store.Tx) (err error) {
+		if state.Revision, err = tx.Revision(); err != nil {
+			return err
+		}
+		state.Active, err = allActive(tx, d.HostName)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if state.SecretVersions, err = d.Secrets.Versions(); err != nil {
+		return nil, err
+	}
+	containers, err := d.Engine.List(ctx, map[string]string{tree.LabelCloud: doc.Cloud, tree.LabelHost: d.HostName})
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the containers: %w", err)
+	}
+	for _, c := range containers {
+		if c.Labels[tree.LabelContainer] == "" {
+			continue
+		}
+		// A label that is no number belongs to no generation of ours, which 0 says.
+		generation, _ := strconv.Atoi(c.Labels[tree.LabelGeneration])
+		state.Observed = append(state.Observed, plan.Observed{
+			ID: c.ID, Name: c.Name, Container: c.Labels[tree.LabelContainer], Generation: generation,
+			Identity: c.Labels[tree.LabelIdentity], Job: c.Labels[tree.LabelJob] != "",
+			Running: c.State == engine.Running, State: string(c.State),
+		})
+	}
+	if state.Volumes, err = volumeTimes(ctx, d.Engine); err != nil {
+		return nil, err
+	}
+	for i := range doc.Containers {
+		if doc.Containers[i].Host != d.HostName {
+			continue
+		}
+		reference := doc.Containers[i].Spec.Image
+		if _, seen := state.Images[reference]; seen {
+			continue
+		}
+		_, err := d.Engine.Image(ctx, reference)
+		if err != nil && !errors.Is(err, engine.ErrNotFound) {
+			return nil, fmt.Errorf("cannot look up image %s: %w", reference, err)
+		}
+		state.Images[reference] = err == nil
+	}
+	return state, nil
+}

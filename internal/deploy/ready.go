@@ -1,0 +1,234 @@
+// Copyright The Copse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package deploy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"copse/internal/change"
+	"copse/internal/engine"
+	"copse/internal/tree"
+)
+
+// Defaults for checks that do not say.
+const (
+	defaultDeadline      = 2 * time.Minute
+	defaultCheckTimeout  = 10 * time.Second
+	defaultStartInterval = 250 * time.Millisecond
+	defaultJobTimeout    = 10 * time.Minute
+	// logTail is how many of a failed container's last lines an error shows.
+	logTail = 15
+)
+
+// ready waits until the new generation has proved itself.
+func (d *Deployer) ready(ctx context.Context, t *change.Run) error {
+	g, err := d.generation(t)
+	if err != nil {
+		return err
+	}
+	if err := d.waitReady(ctx, g, func(text string) { t.Progress(0, 0, text) }); err != nil {
+		return err
+	}
+	if g.Container.Proxy != nil {
+		// What changed in the table while it was starting is in the file it read, or is not.
+		return d.applyRoutes(ctx)
+	}
+	return nil
+}
+
+// waitReady runs a container's readiness check inside it until it succeeds, the container
+// ends, or the deadline has passed; then, for the time that is declared, it must stay so.
+func (d *Deployer) waitReady(ctx context.Context, g *tree.Generation, progress func(string)) error {
+	check := g.Container.ReadyCheck()
+	if check == nil {
+		return d.mustRun(ctx, g, d.Clock.Now())
+	}
+	began := d.Clock.Now()
+	deadline := check.StartPeriod
+	if deadline <= 0 {
+		deadline = defaultDeadline
+	}
+	interval := check.StartInterval
+	if interval <= 0 {
+		interval = defaultStartInterval
+	}
+	var healthySince time.Time
+	for {
+		if err := d.mustRun(ctx, g, began); err != nil {
+			return err
+		}
+		ok, output, err := RunCheck(ctx, d.Engine, d.Clock, g.Name(), check)
+		if err != nil && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		now := d.Clock.Now()
+		switch {
+		case ok && healthySince.IsZero():
+			healthySince = now
+		case !ok:
+			healthySince = time.Time{}
+			if output != "" {
+				progress(output)
+			}
+		}
+		if ok && now.Sub(healthySince) >= g.Container.Update.Monitor {
+			return nil
+		}
+		if !ok && now.Sub(began) >= deadline {
+			return d.failure(ctx, g, fmt.Sprintf("was not ready after %s: its check says: %s", since(now, began), output))
+		}
+		if err := d.Clock.Sleep(ctx, interval); err != nil {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// mustRun returns an error with the container's last words where it does not run.
+func (d *Deployer) mustRun(ctx context.Context, g *tree.Generation, began time.Time) error {
+	c, err := d.Engine.Inspect(ctx, g.Name())
+	if err != nil {
+		return fmt.Errorf("cannot look at %s: %w", g.Name(), err)
+	}
+	if c.State == engine.Running {
+		return nil
+	}
+	why := fmt.Sprintf("ended with status %d after %s", c.ExitCode, since(d.Clock.Now(), began))
+	if c.OOMKilled {
+		why += " (killed: it needed more memory than its limit)"
+	}
+	return d.failure(ctx, g, why)
+}
+
+// RunCheck runs a check once. An error means that it could not be run; that is unhealthy too.
+func RunCheck(ctx context.Context, e interface {
+	Exec(ctx context.Context, id string, exec engine.Exec) (int, error)
+}, _ Clock, container string, check *tree.Check) (ok bool, output string, err error) {
+	timeout := check.Timeout
+	if timeout <= 0 {
+		timeout = defaultCheckTimeout
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it did not end within %s", timeout))
+	defer cancel()
+	var out bytes.Buffer
+	code, err := e.Exec(ctx, container, engine.Exec{Command: check.Test, Stdout: &out, Stderr: &out})
+	output = strings.TrimSpace(out.String())
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return false, context.Cause(ctx).Error(), err
+	case err != nil:
+		return false, err.Error(), err
+	case code != 0 && output == "":
+		output = fmt.Sprintf("exit status %d", code)
+	}
+	return code == 0, lastLine(output), nil
+}
+
+// lastLine keeps a check's output to one line of a fit length.
+func lastLine(s string) string {
+	if i := strings.LastIndexByte(s, '\n'); i >= 0 {
+		s = s[i+1:]
+	}
+	const most = 300
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
+}
+
+// failure is an error about a container, with its last lines and what to do next.
+func (d *Deployer) failure(ctx context.Context, g *tree.Generation, why string) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s", g.Name(), why)
+	if lines := d.lastLines(context.WithoutCancel(ctx), g.Name()); len(lines) > 0 {
+		b.WriteString("\nits last lines:")
+		for _, line := range lines {
+			b.WriteString("\n  | " + line)
+		}
+	} else {
+		b.WriteString("\nit wrote nothing")
+	}
+	fmt.Fprintf(&b, "\nmend what the lines say and run the command again; \"copse change %d\" shows this again", g.Change)
+	return errors.New(b.String())
+}
+
+func (d *Deployer) lastLines(ctx context.Context, container string) []string {
+	ctx, cancel := context.WithTimeout(ctx, defaultCheckTimeout)
+	defer cancel()
+	var lines []string
+	// What cannot be read is not shown: the failure itself is the message.
+	_ = d.Engine.Logs(ctx, container, engine.LogOptions{Tail: logTail}, func(l engine.LogLine) {
+		lines = append(lines, l.Text)
+	})
+	return lines
+}
+
+func (d *Deployer) explainStart(ctx context.Context, g *tree.Generation, err error) error {
+	if errors.Is(err, engine.ErrUnavailable) || ctx.Err() != nil {
+		return fmt.Errorf("cannot start %s: %w", g.Name(), err)
+	}
+	return fmt.Errorf("cannot start %s: %w: the engine refuses what is declared for it: look at its set's compose.yaml", g.Name(), err)
+}
+
+// run runs a job to its end.
+func (d *Deployer) run(ctx context.Context, t *change.Run) error {
+	g, err := d.generation(t)
+	if err != nil {
+		return err
+	}
+	timeout := g.Container.Job.Timeout
+	if timeout <= 0 {
+		timeout = defaultJobTimeout
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it did not end within %s", timeout))
+	defer cancel()
+
+	began := d.Clock.Now()
+	c, err := d.Engine.Inspect(ctx, g.Name())
+	if err != nil {
+		return fmt.Errorf("cannot look at %s: %w", g.Name(), err)
+	}
+	// One that has ended well before a crash is not run again; jobs can be repeated, so one
+	// that a crash cut off is.
+	if c.State == engine.Exited && c.ExitCode == 0 && !c.Started.IsZero() {
+		return nil
+	}
+	if c.State != engine.Running {
+		if err := d.Engine.Start(ctx, g.Name()); err != nil {
+			return d.explainStart(ctx, g, err)
+		}
+	}
+	code, err := d.Engine.Wait(limited, g.Name())
+	if err != nil {
+		if limited.Err() != nil && ctx.Err() == nil {
+			err = d.failure(ctx, g, context.Cause(limited).Error())
+		} else if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		} else {
+			err = fmt.Errorf("cannot wait for %s: %w", g.Name(), err)
+		}
+		if errors.Is(err, change.ErrStopped) {
+			return err // it goes on by itself, and is waited for again
+		}
+		return errors.Join(err, d.halt(context.WithoutCancel(ctx), g))
+	}
+	if code != 0 {
+		return d.failure(ctx, g, fmt.Sprintf("failed with status %d after %s", code, since(d.Clock.Now(), began)))
+	}
+	return nil
+}
+
+// unrun ends a job that may still run; what it wrote is the next run's to deal with, since jobs
+// can be repeated.
+func (d *Deployer) unrun(ctx context.Context, t *change.Run) error {
+	g, err := d.generation(t)
+	if err != nil {
+		return err
+	}
+	return d.halt(ctx, g)
+}

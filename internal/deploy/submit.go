@@ -1,0 +1,192 @@
+// Copyright The Copse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"copse/internal/change"
+	"copse/internal/plan"
+	"copse/internal/store"
+	"copse/internal/tree"
+)
+
+// Errors that a caller acts on.
+var (
+	// ErrInvalid: the request itself is wrong; nothing was touched.
+	ErrInvalid = errors.New("invalid request")
+	// ErrStale: the cloud has changed since the plan was made.
+	ErrStale = errors.New("the plan is out of date")
+	// ErrNewerDocument: the document was made by a newer Copse than this agent.
+	ErrNewerDocument = errors.New("the document is newer than this agent")
+	// ErrNothingDeclared: there is no cloud yet.
+	ErrNothingDeclared = errors.New("nothing is declared yet: \"copse up\" brings up a cloud")
+)
+
+// Request asks for a plan or a change.
+type Request struct {
+	Kind     plan.Kind
+	Document *tree.Document // nil: what is declared
+	Options  plan.Options
+	Revision *uint64 // of the plan that was shown; nil: any
+	Atomic   bool
+	User     string
+}
+
+// Plan says what the request would do, and touches nothing.
+func (d *Deployer) Plan(ctx context.Context, r Request) (*plan.Plan, error) {
+	p, _, err := d.plan(ctx, r)
+	return p, err
+}
+
+func (d *Deployer) plan(ctx context.Context, r Request) (*plan.Plan, *tree.Document, error) {
+	doc := r.Document
+	if doc == nil {
+		var err error
+		if doc, err = d.Document(); err != nil {
+			return nil, nil, err
+		}
+	}
+	if doc == nil {
+		return nil, nil, ErrNothingDeclared
+	}
+	if doc.Version > tree.DocumentVersion {
+		return nil, nil, fmt.Errorf("%w: its version is %d and this agent knows %d: run \"copse up\" with the newer copse, which replaces the agent",
+			ErrNewerDocument, doc.Version, tree.DocumentVersion)
+	}
+	state, err := d.Observe(ctx, doc)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := plan.Make(r.Kind, doc, state, r.Options)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return p, doc, nil
+}
+
+// Submit plans the request and starts the change that does it. Where there is nothing to do,
+// the change is nil, and what the document says besides (checks, dependencies) is declared.
+// Everything that can be refused is refused here, before anything is touched.
+func (d *Deployer) Submit(ctx context.Context, r Request) (*change.Change, *plan.Plan, error) {
+	d.submitting.Lock()
+	defer d.submitting.Unlock()
+
+	p, doc, err := d.plan(ctx, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	if r.Revision != nil && *r.Revision != p.Revision {
+		return nil, p, fmt.Errorf("%w: it was made from revision %d, and the cloud is at %d: look at the plan again", ErrStale, *r.Revision, p.Revision)
+	}
+	if p.Empty() {
+		return nil, p, d.Store.Update(func(tx *store.Tx) error { return d.declare(tx, r, doc) })
+	}
+	if err := d.preflight(ctx, p, doc); err != nil {
+		return nil, p, err
+	}
+	versions, err := d.ensureSecrets(doc)
+	if err != nil {
+		return nil, p, err
+	}
+	active, err := d.Active()
+	if err != nil {
+		return nil, p, err
+	}
+	spec := d.tasks(p, doc, active, versions)
+	spec.Kind, spec.User, spec.Atomic = string(r.Kind), r.User, r.Atomic
+	spec.Summary = summary(r, p)
+	spec.Subjects = subjects(r, p)
+	spec.Data = map[string]any{"plan": p}
+	spec.Commit = func(tx *store.Tx, _ int) error {
+		now, err := tx.Revision()
+		if err != nil {
+			return err
+		}
+		if now != p.Revision {
+			return fmt.Errorf("%w: it was made from revision %d, and the cloud is at %d: look at the plan again", ErrStale, p.Revision, now)
+		}
+		if _, err := tx.BumpRevision(); err != nil {
+			return err
+		}
+		return d.declare(tx, r, doc)
+	}
+	c, err := d.runner.Submit(spec)
+	return c, p, err
+}
+
+// declare makes a request's document the declared one.
+func (d *Deployer) declare(tx *store.Tx, r Request, doc *tree.Document) error {
+	if r.Document == nil {
+		return nil
+	}
+	return store.Put(tx, documentBucket, currentDocument, doc)
+}
+
+// ensureSecrets makes the secrets that are missing and returns all versions.
+func (d *Deployer) ensureSecrets(doc *tree.Document) (map[string]int, error) {
+	versions := map[string]int{}
+	for _, s := range doc.Secrets {
+		version, created, err := d.Secrets.Ensure(s)
+		if err != nil {
+			return nil, err
+		}
+		if created {
+			d.Logger.Info("made a secret", "secret", s.Name)
+		}
+		versions[s.Name] = version
+	}
+	return versions, nil
+}
+
+func summary(r Request, p *plan.Plan) string {
+	what := "the whole cloud"
+	if len(r.Options.Names) > 0 {
+		what = strings.Join(r.Options.Names, ", ")
+	}
+	word := map[plan.Kind]string{
+		plan.Up: "bring up", plan.Start: "start", plan.Stop: "stop", plan.Restart: "restart", plan.Down: "take down",
+	}[r.Kind]
+	if r.Kind == plan.Down && r.Options.Volumes {
+		what += " and its data"
+	}
+	steps := "steps"
+	if len(p.Steps) == 1 {
+		steps = "step"
+	}
+	return fmt.Sprintf("%s %s (%d %s)", word, what, len(p.Steps), steps)
+}
+
+func subjects(r Request, p *plan.Plan) []string {
+	if len(r.Options.Names) == 0 {
+		return []string{change.Everything}
+	}
+	var s []string
+	for _, step := range p.Steps {
+		s = append(s, containerKey(step.Host, step.Container))
+	}
+	slices.Sort(s)
+	return slices.Compact(s)
+}
+
+// since says in words how long it is from then to now.
+func since(now, then time.Time) string { return now.Sub(then).Round(100 * time.Millisecond).String() }
+
+// volumeTimes returns the engine's named volumes and when they were made.
+func volumeTimes(ctx context.Context, e Engine) (map[string]time.Time, error) {
+	volumes, err := e.ListVolumes(ctx, nil)
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the volumes: %w", err)
+	}
+	times := make(map[string]time.Time, len(volumes))
+	for _, v := range volumes {
+		times[v.Name] = v.Created
+	}
+	return times, nil
+}

@@ -1,0 +1,189 @@
+// Copyright The Copse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package deploy
+
+import (
+	"fmt"
+
+	"copse/internal/change"
+	"copse/internal/plan"
+	"copse/internal/tree"
+)
+
+// The kinds of tasks; each has a handler.
+const (
+	taskCreate       = "create"        // a new generation: number, files, secrets, volumes, container
+	taskStart        = "start"         // start a generation's container
+	taskReady        = "ready"         // wait until it is ready
+	taskSwitch       = "switch"        // send the front end's requests to it
+	taskRetire       = "retire"        // stop the generation before it, keeping it
+	taskCommit       = "commit"        // the new generation is the one; what it replaced is removed afterwards
+	taskRun          = "run"           // run a job to its end
+	taskResume       = "resume"        // start the present generation again
+	taskStop         = "stop"          // stop the present generation
+	taskRemove       = "remove"        // remove the present generation's container
+	taskRemoveVolume = "remove-volume" // remove a volume and its data
+	taskRemoveStray  = "remove-stray"  // remove a container that belongs to nothing
+)
+
+// Keys of the data of tasks.
+const (
+	dataContainer  = "container"  // tree.Container, of create: what to make
+	dataSecrets    = "secrets"    // map[string]int, of create
+	dataCause      = "cause"      // string, of create
+	dataFrom       = "from"       // int: the generation to be replaced, or acted on
+	dataCreate     = "create"     // change.TaskID: the create task of the lane
+	dataGeneration = "generation" // int, set by create: the number it was given
+	dataReuse      = "reuse"      // bool, of create: make the present generation again, under its number
+	dataRan        = "ran"        // bool, set by retire: whether what is replaced ran before
+	dataEngineID   = "engine_id"
+	dataVolume     = "volume"
+)
+
+// builder turns the steps of a plan into tasks.
+type builder struct {
+	spec     change.Spec
+	document *tree.Document
+	active   map[string]*tree.Generation
+	versions map[string]int
+	// last is the task after which a container is done with.
+	last map[string]change.TaskID
+	lane int
+}
+
+// tasks turns a plan into a change; each step is a lane.
+func (d *Deployer) tasks(p *plan.Plan, doc *tree.Document, active map[string]*tree.Generation, versions map[string]int) change.Spec {
+	b := &builder{document: doc, active: active, versions: versions, last: map[string]change.TaskID{}}
+	for _, s := range p.Steps {
+		b.lane++
+		var after []change.TaskID
+		for _, name := range s.After {
+			if id, ok := b.last[name]; ok {
+				after = append(after, id)
+			}
+		}
+		b.step(s, after)
+	}
+	return b.spec
+}
+
+func (b *builder) step(s plan.Step, after []change.TaskID) {
+	switch s.Action {
+	case plan.Create, plan.Replace, plan.Recreate:
+		b.newGeneration(s, b.declared(s), after)
+	case plan.Run:
+		b.job(s, b.declared(s), after)
+	case plan.StartOnly:
+		b.resume(s, after)
+	case plan.StopOnly:
+		b.add(s, taskStop, "stop "+s.Container, after, map[string]any{dataFrom: s.From})
+	case plan.RestartOnly:
+		b.resume(s, []change.TaskID{b.add(s, taskStop, "stop "+s.Container, after, map[string]any{dataFrom: s.From})})
+	case plan.Remove:
+		stop := b.add(s, taskStop, "stop "+s.Container, after, map[string]any{dataFrom: s.From})
+		b.add(s, taskRemove, "remove "+s.Container, []change.TaskID{stop}, map[string]any{dataFrom: s.From})
+	case plan.RemoveVolume:
+		b.add(s, taskRemoveVolume, "remove volume "+s.Container+" and its data", after, map[string]any{dataVolume: s.Container})
+	case plan.RemoveStray:
+		b.add(s, taskRemoveStray, fmt.Sprintf("remove stray container %s.%d", s.Container, s.From), after, map[string]any{dataEngineID: s.EngineID})
+	}
+}
+
+// declared returns what a step is to make: what the document says, unless the step is only to
+// help a container that was not named, which then stays as it was.
+func (b *builder) declared(s plan.Step) tree.Container {
+	if s.Action == plan.Recreate {
+		if g := b.active[s.Container]; g != nil {
+			return g.Container
+		}
+	}
+	return *b.document.Container(s.Container)
+}
+
+// secretsFor returns the versions of a container's secrets: the current ones, but those of the
+// generation itself where that is only made again.
+func (b *builder) secretsFor(s plan.Step, c *tree.Container) map[string]int {
+	source := b.versions
+	if s.Action == plan.Recreate {
+		source = b.active[s.Container].SecretVersions
+	}
+	versions := map[string]int{}
+	for _, m := range c.Secrets {
+		versions[m.Name] = source[m.Name]
+	}
+	return versions
+}
+
+func (b *builder) newGeneration(s plan.Step, c tree.Container, after []change.TaskID) {
+	// Creating waits for nothing: all slow work is done before anything stops.
+	create := b.create(s, c)
+	if s.Action == plan.Recreate {
+		s.From = 0 // there is nothing to stop
+	}
+	lane := func(kind, summary string, wait ...change.TaskID) change.TaskID {
+		return b.add(s, kind, summary, wait, map[string]any{dataCreate: create, dataFrom: s.From})
+	}
+	begin := append([]change.TaskID{create}, after...)
+	startFirst := s.Action == plan.Replace && s.Strategy == tree.StartFirst
+	retire := func(wait ...change.TaskID) change.TaskID {
+		return lane(taskRetire, fmt.Sprintf("stop %s.%d", s.Container, s.From), wait...)
+	}
+	if s.From != 0 && !startFirst {
+		begin = []change.TaskID{retire(begin...)}
+	}
+	at := lane(taskStart, "start "+s.Container, begin...)
+	at = lane(taskReady, "wait until "+s.Container+" is ready", at)
+	if c.Frontend != nil {
+		at = lane(taskSwitch, fmt.Sprintf("send requests for port %d to %s", c.Frontend.Port, s.Container), at)
+	}
+	if s.From != 0 && startFirst {
+		at = retire(at)
+	}
+	lane(taskCommit, "keep "+s.Container, at)
+}
+
+func (b *builder) create(s plan.Step, c tree.Container) change.TaskID {
+	cause := ""
+	if len(s.Causes) > 0 {
+		cause = s.Causes[0]
+		for _, more := range s.Causes[1:] {
+			cause += "; " + more
+		}
+	}
+	return b.add(s, taskCreate, "create "+s.Container, nil, map[string]any{
+		dataContainer: c, dataSecrets: b.secretsFor(s, &c), dataCause: cause, dataFrom: s.From,
+		dataReuse: s.Action == plan.Recreate,
+	})
+}
+
+func (b *builder) job(s plan.Step, c tree.Container, after []change.TaskID) {
+	from := 0
+	if g := b.active[s.Container]; g != nil {
+		from = g.Number
+	}
+	s.From = from
+	create := b.create(s, c)
+	data := map[string]any{dataCreate: create, dataFrom: from}
+	run := b.add(s, taskRun, "run "+s.Container, append([]change.TaskID{create}, after...), data)
+	b.add(s, taskCommit, "record "+s.Container, []change.TaskID{run}, data)
+}
+
+func (b *builder) resume(s plan.Step, after []change.TaskID) {
+	data := map[string]any{dataFrom: s.From}
+	at := b.add(s, taskResume, "start "+s.Container, after, data)
+	at = b.add(s, taskReady, "wait until "+s.Container+" is ready", []change.TaskID{at}, data)
+	if g := b.active[s.Container]; g != nil && g.Container.Frontend != nil {
+		b.add(s, taskSwitch, fmt.Sprintf("send requests for port %d to %s", g.Container.Frontend.Port, s.Container), []change.TaskID{at}, data)
+	}
+}
+
+func (b *builder) add(s plan.Step, kind, summary string, wait []change.TaskID, data map[string]any) change.TaskID {
+	id := b.spec.Add(change.TaskSpec{
+		Kind: kind, Summary: summary, Subject: s.Container, Lane: b.lane, WaitFor: wait, Data: data,
+	})
+	if kind != taskRemoveStray {
+		b.last[s.Container] = id
+	}
+	return id
+}
