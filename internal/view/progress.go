@@ -98,6 +98,18 @@ func (p *Progress) Tasks(tasks []api.Task) {
 	p.tracker.plan(tasks)
 }
 
+// Images makes known which images are to be built.
+func (p *Progress) Images(names []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, name := range names {
+		if p.builds[name] == 0 {
+			p.builds[name] = len(p.builds) + 1
+			p.tracker.plan([]api.Task{{ID: p.builds[name], Subject: name, Status: "do"}})
+		}
+	}
+}
+
 // Event shows an event of a change.
 func (p *Progress) Event(e api.Event) {
 	p.mu.Lock()

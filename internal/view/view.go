@@ -15,6 +15,8 @@ import (
 	"io"
 	"time"
 
+	"go.yaml.in/yaml/v4"
+
 	"copse/internal/api"
 )
 
@@ -143,6 +145,21 @@ func (v *View) Note(format string, args ...any) error {
 	_, err := fmt.Fprintln(v.options.Err, cleanLines(text))
 	return err
 }
+
+// YAML writes a YAML file; in JSON format as JSON on one line.
+func (v *View) YAML(data []byte) error {
+	if v.options.Format != JSON {
+		return v.Text(data)
+	}
+	var value any
+	if err := yaml.Unmarshal(data, &value); err != nil {
+		return fmt.Errorf("cannot render the file as JSON: %w", err)
+	}
+	return v.object(value)
+}
+
+// Frame writes a frame of an exec stream as an object.
+func (v *View) Frame(frame *api.Frame) error { return v.object(frame) }
 
 // Text writes text as it is: a rendered file, a script.
 func (v *View) Text(data []byte) error {

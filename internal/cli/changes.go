@@ -1,0 +1,27 @@
+// Copyright The Copse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"copse/internal/api"
+	"copse/internal/client"
+)
+
+func (a *app) changes() *cobra.Command {
+	return &cobra.Command{
+		Use:   "changes",
+		Short: "List changes: who, when, how long, how it went",
+		Args:  arguments(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			changes, err := ask(ctx, a, nil, func(c *client.Client) ([]api.Change, error) { return c.Changes(ctx) })
+			if err != nil {
+				return err
+			}
+			return a.view.Changes(changes)
+		},
+	}
+}

@@ -1,0 +1,157 @@
+// Copyright The Copse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"copse/internal/api"
+	"copse/internal/client"
+	"copse/internal/plan"
+)
+
+// attempts is how often to look for a lost agent before giving up: about two minutes.
+const attempts = 60
+
+// transition is a change from the request to its end.
+type transition struct {
+	request api.ChangeRequest
+	// yes answers every question.
+	yes bool
+	// detach leaves the change to the agent once it is submitted.
+	detach bool
+	// question is asked before anything is done; "" asks only about what is dangerous.
+	question string
+	// unattended lets a plan without dangers go on where there is nobody to ask.
+	unattended bool
+	// typed is a word that must be typed after the question, because of typedReason.
+	typed, typedReason string
+	// prepare is called before the change is submitted.
+	prepare func(ctx context.Context, p *plan.Plan) error
+	// next is what to do after success.
+	next string
+}
+
+// transit plans, shows, asks, submits and follows a change.
+func (a *app) transit(ctx context.Context, t transition) error {
+	t.request.User = a.operator()
+	p, err := ask(ctx, a, t.request.Names, func(c *client.Client) (*plan.Plan, error) { return c.Plan(ctx, t.request) })
+	if err != nil {
+		return err
+	}
+	if err := a.view.Plan(p); err != nil || p.Empty() {
+		return err
+	}
+	if err := a.agree(ctx, &t, p); err != nil {
+		return err
+	}
+	if t.prepare != nil {
+		if err := t.prepare(ctx, p); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	t.request.Revision = &p.Revision
+	// From here on the agent owns the change. An interrupt between request and answer would
+	// leave a change that nobody was told about, so the answer is waited for.
+	change, err := ask(ctx, a, t.request.Names, func(c *client.Client) (*api.Change, error) {
+		return c.Submit(context.WithoutCancel(ctx), t.request)
+	})
+	if err != nil {
+		return err
+	}
+	if t.detach {
+		return a.view.Note("change %d goes on; `copse change %d -f` follows it", change.ID, change.ID)
+	}
+	return a.follow(ctx, change, t.next)
+}
+
+// agree asks what has to be asked.
+func (a *app) agree(ctx context.Context, t *transition, p *plan.Plan) error {
+	if t.yes {
+		return nil
+	}
+	var dangers []string
+	for _, s := range p.Steps {
+		if s.Dangerous {
+			dangers = append(dangers, string(s.Action)+" "+s.Container)
+		}
+	}
+	if !a.interactive() {
+		switch {
+		case len(dangers) > 0:
+			return fmt.Errorf("cannot ask whether to %s, which loses data or virtual machines: give --yes", strings.Join(dangers, ", "))
+		case t.unattended:
+			return nil
+		}
+		return fmt.Errorf("cannot ask whether to go on with `copse %s`, for there is no terminal: give --yes", t.request.Kind)
+	}
+	question := t.question
+	if question == "" && len(dangers) > 0 {
+		question = "This loses data or virtual machines. Go on?"
+	}
+	if question == "" {
+		return nil
+	}
+	if err := a.confirm(ctx, question); err != nil {
+		return err
+	}
+	if t.typed != "" {
+		return a.confirmTyped(ctx, t.typedReason, t.typed)
+	}
+	return nil
+}
+
+// follow shows a change until it has ended and tells how it went.
+func (a *app) follow(ctx context.Context, change *api.Change, next string) error {
+	ended, err := a.watch(ctx, change)
+	if err != nil {
+		return err
+	}
+	return a.ended(ended, next)
+}
+
+// watch shows a change until it has ended. An interrupt leaves it to the agent.
+func (a *app) watch(ctx context.Context, change *api.Change) (*api.Change, error) {
+	c, err := a.client()
+	if err != nil {
+		return nil, err
+	}
+	progress := a.view.Progress(fmt.Sprintf("change %d: %s", change.ID, change.Kind))
+	progress.Tasks(change.Tasks)
+	follower := client.Follower{
+		Client:   c,
+		Event:    progress.Event,
+		Lost:     func(err error) { progress.Notice("lost the agent, looking for it: " + err.Error()) },
+		Found:    func() { progress.Notice("the agent is there again") },
+		Wait:     client.Pause,
+		Attempts: attempts,
+	}
+	ended, err := follower.Follow(ctx, change.ID)
+	if closeErr := progress.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil && ctx.Err() != nil {
+		if err := a.view.Note("change %d goes on; `copse abort %d` stops it, `copse change %d -f` follows it", change.ID, change.ID, change.ID); err != nil {
+			return nil, err
+		}
+		return nil, exit(exitInterrupted)
+	}
+	return ended, err
+}
+
+// ended tells how a change went; the exit code says it too.
+func (a *app) ended(change *api.Change, next string) error {
+	if err := a.view.ChangeEnded(change, next); err != nil {
+		return err
+	}
+	if change.Status != "done" {
+		return exit(exitFailed)
+	}
+	return nil
+}

@@ -1,0 +1,30 @@
+// Copyright The Copse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"copse/internal/api"
+	"copse/internal/client"
+)
+
+func (a *app) health() *cobra.Command {
+	return &cobra.Command{
+		Use:   "health [NAME…]",
+		Short: "Show each check, its last result and its output",
+		Long: `Show the checks of containers with their last results. The check "health" is a container's own
+and decides about restarts; the check "ready" decides when dependents go on and when a new
+generation has proved itself.`,
+		ValidArgsFunction: a.completeNames,
+		RunE: func(cmd *cobra.Command, names []string) error {
+			ctx := cmd.Context()
+			checks, err := ask(ctx, a, names, func(c *client.Client) ([]api.Health, error) { return c.Health(ctx, names) })
+			if err != nil {
+				return err
+			}
+			return a.view.Health(checks)
+		},
+	}
+}
