@@ -106,6 +106,12 @@ var matrix = []struct{ setup, result string }{
 	{"parallel:4; t1 t2<t1 lane:1; t3<t1 lane:2; t3:after:t2 t2:do-error", "t1:do t2:do! t3:do t1:undo | t1:undone t2:error = error"},
 	{"parallel:4; t1 t2<t1 lane:1; t3<t1 t4<t3,t2 lane:2; t3:do-wait t2:do-error", "t1:do t2:do! t3:do! t1:undo | t1:undone t2:error t3:undone t4:hold = error"},
 
+	// Handlers that commit.
+	{"commit; t1 t2<t1 t3<t2", "t1:do t2:do t3:do | = done"},
+	{"commit; t1 t2<t1 t3<t2; t3:do-error", "t1:do t2:do t3:do! t2:undo t1:undo | t1:undone t2:undone t3:error = error"},
+	{"commit; parallel:4; t1 t2<t1 t3<t1; t2:do-deaf t3:do-error", "t1:do t3:do! t2:do t2:undo t1:undo | t1:undone t2:undone t3:error = error"},
+	{"commit; t1 t2<t1; t2:do-abort", "t1:do t2:do t2:undo t1:undo | t1:undone t2:undone = undone"},
+
 	// Kinds that are asked or fail after a crash behave like any other without one.
 	{"t1 t2<t1 t3<t2; t1:ask t2:fail t3:ask", "t1:do t2:do t3:do | = done"},
 	{"t1 t2<t1 t3<t2; t1:fail t2:ask t3:do-error", "t1:do t2:do t3:do! t2:undo t1:undo | t1:undone t2:undone t3:error = error"},

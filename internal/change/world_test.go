@@ -36,6 +36,7 @@ import (
 //	  ask, fail     what its kind declares for a resume (rerun unless given)
 //	  after:tM      its do first waits until task M is final
 //
+// With "commit" handlers end by writing to the store, and that by Run.Commit.
 // With "unordered" the order of the calls is left open. A result is what was called, in order ("!" marks a failure), then "|", the statuses of the tasks that are
 // not done, "=", and the status of the change.
 type setup struct {
@@ -44,6 +45,7 @@ type setup struct {
 	behave   map[TaskID][]string
 
 	unordered bool
+	commits   bool
 }
 
 func (s setup) does(id TaskID, word string) bool { return slices.Contains(s.behave[id], word) }
@@ -69,6 +71,8 @@ func parse(t testing.TB, text string) setup {
 				s.spec.Atomic = true
 			case word == "unordered":
 				s.unordered = true
+			case word == "commit":
+				s.commits = true
 			case colon && name == "lane":
 				lane, _ = strconv.Atoi(arg)
 			case colon && name == "parallel":
@@ -172,7 +176,37 @@ func (l *life) end() {
 	if err := l.runner.Stop(context.Background()); err != nil {
 		l.t.Fatal(err)
 	}
+	if l.world.setup.commits {
+		l.checkMarks()
+	}
 	if err := l.store.Close(); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func mark(id TaskID) string { return fmt.Sprint(id) }
+
+// checkMarks looks, after a crash or at the end, for what handlers committed: it is there with a task that
+// is done, and not with one of which nothing remains.
+func (l *life) checkMarks() {
+	l.t.Helper()
+	if err := l.store.View(func(tx *store.Tx) error {
+		c, err := Load(tx, 1)
+		if err != nil {
+			return err
+		}
+		for _, t := range c.Tasks {
+			var id TaskID
+			found, err := store.Get(tx, "marks", mark(t.ID), &id)
+			if err != nil {
+				return err
+			}
+			if found && t.Status != Done && (t.Status == Doing || !t.Status.busy()) || !found && t.Status == Done {
+				l.t.Errorf("task %d is %s, and what it commits is there: %t", t.ID, t.Status, found)
+			}
+		}
+		return nil
+	}); err != nil {
 		l.t.Fatal(err)
 	}
 }
@@ -304,6 +338,9 @@ func (l *life) do(ctx context.Context, t *Run) error {
 	}
 	l.make(id, 2)
 	l.write(id, "do")
+	if s.commits {
+		return t.Commit(func(tx *store.Tx) error { return store.Put(tx, "marks", mark(id), id) })
+	}
 	return nil
 }
 
@@ -337,6 +374,9 @@ func (l *life) undo(_ context.Context, t *Run) error {
 	l.boundary("half")
 	l.make(id, 0)
 	l.write(id, "undo")
+	if s.commits {
+		return t.Commit(func(tx *store.Tx) error { return store.Delete(tx, "marks", mark(id)) })
+	}
 	return nil
 }
 
