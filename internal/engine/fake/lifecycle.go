@@ -41,11 +41,14 @@ type containerState struct {
 	// started: at least once; the engine brings back no other at its own start.
 	started bool
 	pause   time.Duration
-	// due is when the process exits by itself (running) or comes back (restarting); zero: never.
-	due   time.Time
-	exits int // how often a process of it ended
-	logs  []engine.LogLine
-	files map[string]File
+	// due is when the process writes a line or exits by itself (running), or comes back
+	// (restarting); zero: never.
+	due time.Time
+	// unwritten are the lines that the process has yet to write.
+	unwritten []Line
+	exits     int // how often a process of it ended
+	logs      []engine.LogLine
+	files     map[string]File
 }
 
 // running reports whether there is a process.
@@ -114,6 +117,16 @@ func (e *Engine) nextDue() time.Time {
 	return next
 }
 
+// plan sets when a running process does something next.
+func (c *containerState) plan() {
+	c.due = time.Time{}
+	if len(c.unwritten) > 0 {
+		c.due = c.Started.Add(c.unwritten[0].After)
+	} else if c.program.Exit != nil {
+		c.due = c.Started.Add(c.program.Exit.After)
+	}
+}
+
 // tick does what is due, the earliest first. It ends, since a restart is due later than the
 // exit that it follows.
 func (e *Engine) tick() {
@@ -134,6 +147,14 @@ func (e *Engine) tick() {
 			first.RestartCount++
 			// A start that fails has set the state that it leaves behind.
 			_ = e.launch(first, at)
+			continue
+		}
+		if len(first.unwritten) > 0 {
+			line := first.unwritten[0]
+			first.unwritten = first.unwritten[1:]
+			e.write(first, line.Stream, line.Text, at)
+			first.plan()
+			e.notify()
 			continue
 		}
 		exit := *first.program.Exit
@@ -164,18 +185,14 @@ func (e *Engine) launch(c *containerState, at time.Time) error {
 	e.count++
 	c.State, c.PID, c.Started, c.started, c.stopped = engine.Running, 1000+e.count, at, true, false
 	c.ExitCode = 0
-	for _, line := range c.program.Lines {
-		e.write(c, line.Stream, line.Text, at)
-	}
 	e.publish(c, "start", at, 0)
 	e.checkVolumes(c)
-	if exit := c.program.Exit; exit != nil {
-		c.due = at.Add(exit.After)
-	}
 	if taken := e.takenPort(c); taken != "" {
-		e.write(c, "stderr", "cannot listen on port "+taken+": address already in use", at)
-		c.program.Exit, c.due = &Exit{Code: 1}, at
+		c.program.Lines = []Line{{Stream: "stderr", Text: "cannot listen on port " + taken + ": address already in use"}}
+		c.program.Exit = &Exit{Code: 1}
 	}
+	c.unwritten = c.program.Lines
+	c.plan()
 	e.notify()
 	return nil
 }
@@ -184,6 +201,7 @@ func (e *Engine) launch(c *containerState, at time.Time) error {
 func (e *Engine) ended(c *containerState, code int, at time.Time) {
 	ran := at.Sub(c.Started)
 	c.State, c.PID, c.ExitCode, c.Finished, c.due = engine.Exited, 0, code, at, time.Time{}
+	c.unwritten = nil
 	c.exits++
 	e.publish(c, "die", at, code)
 	if !c.stopped && comesBack(c.RestartPolicy, code, c.RestartCount) {

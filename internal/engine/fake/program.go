@@ -23,7 +23,7 @@ type Program struct {
 	StopTakes time.Duration
 	// StopCode is its exit status after the stop signal.
 	StopCode int
-	// Lines are what it writes when it starts.
+	// Lines are what it writes, in order.
 	Lines []Line
 	// Ports that it listens on in the network that it is in; PORT in the environment of a
 	// container with the host's network is another one. Where a port is taken, the program
@@ -48,4 +48,5 @@ type Exit struct {
 type Line struct {
 	Stream string // "" is stdout
 	Text   string
+	After  time.Duration // since its start; not less than the line before
 }
