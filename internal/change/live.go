@@ -136,7 +136,11 @@ func (d *draft) because(cause int) string {
 		return "what it belongs together with failed"
 	}
 	t := d.change.Tasks[cause]
-	return fmt.Sprintf("task %d (%s) failed or will not be done", t.ID, t.Summary)
+	verb := "will not be done"
+	if t.Status == Error || t.Status == Stuck {
+		verb = "failed"
+	}
+	return fmt.Sprintf("task %d (%s) %s", t.ID, t.Summary, verb)
 }
 
 // stored writes the draft in a transaction.
