@@ -127,7 +127,7 @@ func (c Container) extended(command, script string) (Command, error) {
 			return Command{Path: path, Argv: []string{path, "-c", extendStart, "kolla_start", command, script}, Env: c.Env}, nil
 		}
 	}
-	return Command{}, fmt.Errorf("cannot run %s: the image has neither bash nor sh; set KOLLA_SKIP_EXTEND_START to start without it", script)
+	return Command{}, &exitError{code: exitNotFound, err: fmt.Errorf("cannot run %s: the image has neither bash nor sh; set KOLLA_SKIP_EXTEND_START to start without it", script)}
 }
 
 func (c Container) searchPath() []string {
