@@ -89,7 +89,7 @@ mount --bind "$0/files" files
 if [ -d files/secrets ]; then cp files/secrets/* run/secrets/; fi
 if [ -d files/kolla ]; then mkdir -p var/lib/kolla; cp -r files/kolla var/lib/kolla/config_files; fi
 cp "$program" copse-init
-exec chroot "$root" /copse-init "$@"`
+exec env -u PWD -u OLDPWD chroot "$root" /copse-init "$@"`
 
 // container makes a command in which the program is PID 1 of a namespace. The
 // scratch directory's files/ is /files in it, files/secrets/ is /run/secrets,
