@@ -8,6 +8,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"strings"
 
 	"copse/internal/view"
@@ -15,10 +17,29 @@ import (
 
 // interactive reports whether there is somebody to ask.
 func (a *app) interactive() bool {
-	_, in := terminal(a.streams.In)
-	_, out := terminal(a.streams.Err)
-	return in && out && a.view.Format() != view.JSON
+	if _, in := terminal(a.streams.In); !in || a.view.Format() == view.JSON {
+		return false
+	}
+	screen, err := a.screen()
+	if err != nil {
+		return false
+	}
+	return screen.Close() == nil
 }
+
+// screen is where questions go: the stream for errors, or where that is not a terminal (as in
+// `copse up 2>log`) the terminal itself.
+func (a *app) screen() (io.WriteCloser, error) {
+	if file, ok := terminal(a.streams.Err); ok {
+		return keepOpen{file}, nil
+	}
+	return os.OpenFile("/dev/tty", os.O_WRONLY, 0)
+}
+
+// keepOpen is a stream that belongs to somebody else.
+type keepOpen struct{ io.Writer }
+
+func (keepOpen) Close() error { return nil }
 
 // errDeclined is the answer "no"; nothing has been done.
 var errDeclined = errors.New("nothing was done: you said no")
@@ -51,7 +72,12 @@ func (a *app) confirmTyped(ctx context.Context, question, word string) error {
 // prompt asks and reads one line. An interrupt ends the wait; the read itself cannot be ended
 // and goes with the process.
 func (a *app) prompt(ctx context.Context, question string) (string, error) {
-	if _, err := fmt.Fprint(a.streams.Err, question); err != nil {
+	screen, err := a.screen()
+	if err != nil {
+		return "", fmt.Errorf("cannot ask: %w", err)
+	}
+	defer screen.Close()
+	if _, err := fmt.Fprint(screen, question); err != nil {
 		return "", err
 	}
 	type line struct {
@@ -68,7 +94,7 @@ func (a *app) prompt(ctx context.Context, question string) (string, error) {
 	}()
 	select {
 	case <-ctx.Done():
-		_, _ = fmt.Fprintln(a.streams.Err) // the prompt's line is open still
+		_, _ = fmt.Fprintln(screen) // the prompt's line is open still
 		return "", ctx.Err()
 	case answer := <-read:
 		if answer.err != nil && answer.text == "" {

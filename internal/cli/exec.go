@@ -38,6 +38,12 @@ stdout or stderr, the last one with exit.`,
 		Args:              arguments(2, -1, "the NAME of a container and a command"),
 		ValidArgsFunction: a.completeContainer,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if args[1] == "--" {
+				args = append(args[:1:1], args[2:]...)
+			}
+			if len(args) < 2 {
+				return arguments(2, -1, "the NAME of a container and a command")(cmd, args)
+			}
 			_, in := terminal(a.streams.In)
 			_, out := terminal(a.streams.Out)
 			request := api.ExecRequest{

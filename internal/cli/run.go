@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"copse/internal/client"
@@ -150,7 +151,9 @@ func newView(args []string, streams Streams) (*view.View, error) {
 	}
 	asked, given := scanFlag(args, "--format")
 	var err error
-	if given {
+	// While a shell completes, the value of --format may be half typed.
+	completing := len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd)
+	if given && !completing {
 		format, err = parseFormat(asked, format)
 	}
 	size := func() (int, int) { return 0, 0 }

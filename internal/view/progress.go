@@ -22,10 +22,15 @@ const frame = 100 * time.Millisecond
 type BuildEvent struct {
 	Time  time.Time `json:"time"`
 	Image string    `json:"image"`
-	// Status is "building", "built", "cached" or "failed".
+	// Status is "present", "waiting" (for the image below), "building", "built", "failed" or
+	// "held" (the image below failed).
 	Status string `json:"status"`
-	// Text is the current step, or what failed.
+	// Step of Total, from 1; 0 where it is not known.
+	Step  int `json:"step,omitempty"`
+	Total int `json:"total,omitempty"`
+	// Text is the current step, with Log a line that it wrote, or what failed.
 	Text string `json:"text,omitempty"`
+	Log  bool   `json:"log,omitempty"`
 }
 
 // Progress shows what is being worked on. Human: a line for each container or image with a
@@ -161,23 +166,41 @@ func (p *Progress) Build(e BuildEvent) {
 		}{"build", e})
 		return
 	case Plain:
-		line := fmt.Sprintf("%s %s %s: %s", stamp(e.Time), clean(e.Image), e.Status, cleanLines(e.Text))
+		if e.Log {
+			return // a build writes thousands of lines; a failed one has its last in the error
+		}
+		line := fmt.Sprintf("%s %s %s: %s", stamp(e.Time), clean(e.Image), e.Status, cleanLines(steps(e)+e.Text))
 		p.write(strings.TrimRight(line, " :") + "\n")
 		return
 	}
 	if p.builds[e.Image] == 0 {
 		p.builds[e.Image] = len(p.builds) + 1
 	}
-	event := api.Event{Type: "task", Time: e.Time, Task: p.builds[e.Image], Subject: e.Image, Status: "doing", Summary: e.Text}
+	event := api.Event{Type: "task", Time: e.Time, Task: p.builds[e.Image], Subject: e.Image, Status: "doing", Summary: steps(e) + e.Text}
 	switch e.Status {
-	case "built", "cached":
+	case "built", "present":
 		event.Status = "done"
+	case "waiting":
+		event.Status = "do"
+	case "held":
+		event.Status = "hold"
 	case "failed":
 		event.Status, event.Text = "error", e.Text
+	}
+	if e.Log {
+		event.Type, event.Text = "log", e.Text
 	}
 	if news := p.tracker.event(event); news != nil {
 		p.draw(p.ended(news))
 	}
+}
+
+// steps is how far a build is: "[3/7] ".
+func steps(e BuildEvent) string {
+	if e.Total == 0 {
+		return ""
+	}
+	return fmt.Sprintf("[%d/%d] ", e.Step, e.Total)
 }
 
 // Notice shows a remark between the lines: the connection was lost, it is there again.

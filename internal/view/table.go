@@ -142,7 +142,8 @@ func writeRow(b *strings.Builder, indented string, columns []column, widths []in
 			last = i
 		}
 	}
-	b.WriteString(indented)
+	var line strings.Builder
+	line.WriteString(indented)
 	for i, c := range columns {
 		if !shown[i] {
 			continue
@@ -158,10 +159,10 @@ func writeRow(b *strings.Builder, indented string, columns []column, widths []in
 		case i != last:
 			content += padding
 		}
-		b.WriteString(content)
+		line.WriteString(content)
 		if i != last {
-			b.WriteString(gap)
+			line.WriteString(gap)
 		}
 	}
-	b.WriteByte('\n')
+	b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
 }

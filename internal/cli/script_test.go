@@ -1,0 +1,214 @@
+// Copyright The Copse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"copse/internal/api"
+	"copse/internal/client/clienttest"
+	"copse/internal/plan"
+	"copse/internal/tree"
+	"copse/internal/view"
+)
+
+var update = flag.Bool("update", false, "write the files that tests compare with")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"copse": func() { os.Exit(run(context.Background(), os.Args[1:], Standard(), fakeParts())) },
+	})
+}
+
+// fakeParts resolve a fixed document. The file cloud.yaml, where it is there, says what goes wrong.
+func fakeParts() parts {
+	return parts{
+		resolve: func(_ context.Context, d declaration) (*tree.Document, error) {
+			document := clienttest.Document()
+			if d.Address != "" {
+				document.Values["ADDRESS"] = d.Address
+			}
+			if d.CloudFile == "" {
+				return document, nil
+			}
+			data, err := os.ReadFile(d.CloudFile)
+			if err != nil {
+				return nil, fmt.Errorf("cannot read the cloud file: %w", err)
+			}
+			if text := strings.TrimSpace(string(data)); text != "" {
+				return nil, errors.New(d.CloudFile + ":1: " + text)
+			}
+			return document, nil
+		},
+		compose: func(document *tree.Document) ([]byte, error) {
+			return []byte("name: " + document.Cloud + "\nservices:\n  keystone:\n    environment: {ADDRESS: " + document.Values["ADDRESS"] + "}\n"), nil
+		},
+		listImages: func(_ context.Context, images []tree.Image) ([]view.Image, error) {
+			var list []view.Image
+			for i, image := range images {
+				list = append(list, view.Image{Name: image.Name, Release: image.Release, Reference: image.Reference, Present: i == 0})
+			}
+			return list, nil
+		},
+		buildImages: func(_ context.Context, images []tree.Image, progress func(view.BuildEvent)) error {
+			for _, image := range images {
+				progress(view.BuildEvent{Time: clienttest.Epoch, Image: image.Name, Status: "building", Step: 1, Total: 2, Text: "RUN install"})
+				progress(view.BuildEvent{Time: clienttest.Epoch, Image: image.Name, Status: "building", Text: "unpacking", Log: true})
+				if _, err := os.Stat("broken-image"); err == nil {
+					progress(view.BuildEvent{Time: clienttest.Epoch, Image: image.Name, Status: "failed", Text: "no such package"})
+					return fmt.Errorf("cannot build image %s: no such package", image.Name)
+				}
+				progress(view.BuildEvent{Time: clienttest.Epoch, Image: image.Name, Status: "built"})
+			}
+			return nil
+		},
+		ensureAgent: func(_ context.Context, options agentOptions, tell func(string)) (bool, error) {
+			if _, err := os.Stat("no-engine"); err == nil {
+				return false, errors.New("cannot reach the container engine: is it running?")
+			}
+			if _, err := os.Stat("fresh"); err == nil {
+				tell("started the agent on " + filepath.Base(options.Socket))
+				return true, nil
+			}
+			return false, nil
+		},
+		runAgent: func(ctx context.Context, options agentOptions) error {
+			fmt.Println("agent in " + options.StateDir)
+			return nil
+		},
+	}
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:           "testdata/script",
+		UpdateScripts: *update,
+		Setup: func(env *testscript.Env) error {
+			// A socket's path is short: 108 bytes.
+			dir, err := os.MkdirTemp("", "copse")
+			if err != nil {
+				return err
+			}
+			agent := clienttest.Cloud()
+			socket := filepath.Join(dir, "s")
+			if err := agent.Start(socket); err != nil {
+				return err
+			}
+			env.Defer(func() {
+				agent.Release()
+				if err := errors.Join(agent.Stop(), os.RemoveAll(dir)); err != nil {
+					panic(err)
+				}
+			})
+			env.Values["agent"] = agent
+			env.Setenv("COPSE_SOCKET", socket)
+			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("USER", "operator")
+			env.Setenv("TERM", "xterm")
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"agent": agentCommand,
+			"exits": exits,
+		},
+	})
+}
+
+// exits runs a command whose exit code is given: `exits 2 copse plan`.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		failed := (*exec.ExitError)(nil)
+		if !errors.As(err, &failed) {
+			ts.Fatalf("cannot run %q: %v", args[1:], err)
+		}
+		got = failed.ExitCode()
+	}
+	if (got == want) == neg {
+		ts.Fatalf("exit code %d, want %d (negated: %v)", got, want, neg)
+	}
+}
+
+// agentCommand tells the fake agent what to do: `agent stop`.
+func agentCommand(ts *testscript.TestScript, neg bool, args []string) {
+	agent := ts.Value("agent").(*clienttest.Agent)
+	socket := ts.Getenv("COPSE_SOCKET")
+	switch args[0] {
+	case "stop":
+		ts.Check(agent.Stop())
+		return
+	case "start":
+		ts.Check(agent.Start(socket))
+		return
+	case "release":
+		agent.Release()
+		return
+	case "watched":
+		<-agent.Watched()
+		return
+	}
+	agent.Lock()
+	defer agent.Unlock()
+	switch args[0] {
+	case "plans-up":
+		agent.Plans[plan.Up] = clienttest.UpPlan()
+	case "dangerous":
+		p := agent.Plans[plan.Kind(args[1])]
+		p.Steps[0].Dangerous = true
+	case "failing":
+		agent.Script = clienttest.Failing
+	case "hold":
+		agent.Held = 3
+	case "drop-after":
+		agent.DropAfter, _ = strconv.Atoi(args[1])
+	case "busy":
+		agent.Refuse = &api.Error{Code: "conflict", Message: "change 9 (up) is running: `copse change 9 -f` follows it, `copse abort 9` stops it", Change: 9}
+	case "level":
+		agent.Version.Level, _ = strconv.Atoi(args[1])
+	case "empty":
+		agent.Containers, agent.Health, agent.Generations, agent.Processes, agent.Secrets, agent.Changes = nil, nil, nil, nil, nil, nil
+	case "asked":
+		found := false
+		for _, request := range agent.Requests {
+			found = found || strings.HasPrefix(request, args[1])
+		}
+		if found == neg {
+			ts.Fatalf("requests %q, want %q (negated: %v)", agent.Requests, args[1], neg)
+		}
+	default:
+		ts.Fatalf("unknown: agent %q", args)
+	}
+}
+
+func TestParseSince(t *testing.T) {
+	now := time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC)
+	for in, want := range map[string]string{
+		"10m": "2026-05-06T06:58:09Z", "2h": "2026-05-06T05:08:09Z", "3d": "2026-05-03T07:08:09Z",
+		"2026-01-31": "2026-01-31T00:00:00Z", "2026-01-31 08:00": "2026-01-31T08:00:00Z",
+		"2026-01-31T08:00:00+01:00": "2026-01-31T07:00:00Z",
+		"-5m":                       "", "yesterday": "", "d": "", "": "",
+	} {
+		got, err := parseSince(in, now)
+		switch {
+		case want == "" && err == nil:
+			t.Errorf("%q is read as %v, want an error", in, got)
+		case want != "" && (err != nil || got.UTC().Format(time.RFC3339) != want):
+			t.Errorf("%q is read as %v, %v, want %s", in, got, err, want)
+		}
+	}
+}
