@@ -77,7 +77,8 @@ var ErrEnded = errors.New("it has ended")
 var ErrNotStuck = errors.New("nothing of it is stuck")
 
 // Runner runs changes. It is the only writer of changes in its store, and may be used from several
-// goroutines.
+// goroutines, handlers included. None of its methods may be called from inside a transaction of the store:
+// they begin their own, and each would wait for the other.
 type Runner struct {
 	store    *store.Store
 	update   func(func(*store.Tx) error) error // store.Update; tests make it fail
