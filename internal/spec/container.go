@@ -27,7 +27,6 @@ func (b *builder) container(set *parsedSet, s *types.ServiceConfig) *madeContain
 
 	var ext serviceExtension
 	d.extensionOf(s.Extensions, &ext, at)
-	d.unknownExtensions(s.Extensions, at)
 	c := &madeContainer{set: set, given: map[string]*Error{}, Container: tree.Container{
 		Host: b.input.host, Set: set.path, Name: s.Name, Component: ext.Component,
 		Spec: b.engineSpec(d, s, at),
@@ -54,15 +53,6 @@ func (b *builder) container(set *parsedSet, s *types.ServiceConfig) *madeContain
 	c.Privileges = b.privileges(d, ext.Privileges, at)
 	checkPrivileges(d, c, at)
 	return c
-}
-
-// unknownExtensions refuses extension keys of a service other than Copse's own.
-func (d *decoder) unknownExtensions(extensions types.Extensions, at []string) {
-	for _, key := range tree.SortedKeys(extensions) {
-		if key != extension {
-			d.fault(append(slices.Clone(at), key), "unknown key; %s is the one extension", extension)
-		}
-	}
 }
 
 // chooseImage notes which image the container runs; resolveImages turns a catalogue's name
