@@ -25,7 +25,8 @@ import (
 const DefaultHost = "unix:///var/run/docker.sock"
 
 // Engine is a connection to one container engine. It is safe for concurrent use. Connections
-// are made per request, so an engine that restarts is found again without any action here.
+// are made per request, so an engine that restarts is found again without any action here; one
+// that was upgraded to a version that no longer speaks the negotiated API needs a new Connect.
 type Engine struct {
 	api         *client.Client
 	host        string

@@ -9,11 +9,17 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
+	"log"
+	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-containerregistry/pkg/registry"
 
 	"copse/internal/engine"
 	"copse/internal/engine/docker"
@@ -85,7 +91,8 @@ func (s *shared) clean(t *testing.T) {
 	}
 	for _, image := range images {
 		for _, reference := range image.References {
-			if err := s.RemoveImage(ctx, reference); err != nil {
+			// A digest goes with the last tag of its repository.
+			if err := s.RemoveImage(ctx, reference); err != nil && !errors.Is(err, engine.ErrNotFound) {
 				t.Error(err)
 			}
 		}
@@ -129,5 +136,127 @@ func TestConnectWithoutEngine(t *testing.T) {
 	}
 	if _, err := docker.Connect(t.Context(), "nonsense"); err == nil || errors.Is(err, engine.ErrUnavailable) {
 		t.Errorf("Connect to nonsense: %v, want an error about the address", err)
+	}
+}
+
+func TestSaveAndLoad(t *testing.T) {
+	s := open(t)
+	image, err := s.Image(t.Context(), s.image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(image.Layers) != 1 || image.Size == 0 {
+		t.Errorf("the image %+v has not the one layer that was imported", image)
+	}
+	second := s.prefix + ":second"
+	if err := s.TagImage(t.Context(), s.image, second); err != nil {
+		t.Fatal(err)
+	}
+	var archive bytes.Buffer
+	if err := s.SaveImage(t.Context(), &archive, s.image, second); err != nil {
+		t.Fatal(err)
+	}
+	for _, reference := range []string{s.image, second} {
+		if err := s.RemoveImage(t.Context(), reference); err != nil {
+			t.Fatal(err)
+		}
+	}
+	loaded, err := s.LoadImage(t.Context(), &archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(loaded)
+	if want := []string{s.image, second}; !slices.Equal(loaded, want) {
+		t.Errorf("loaded %q, want %q", loaded, want)
+	}
+	again, err := s.Image(t.Context(), second)
+	if err != nil || again.ID != image.ID {
+		t.Errorf("the image that was loaded is %s (%v), want %s", again.ID, err, image.ID)
+	}
+	if err := s.SaveImage(t.Context(), &archive, s.prefix+":none"); !errors.Is(err, engine.ErrNotFound) {
+		t.Errorf("saving what is not there: %v, want an error that matches ErrNotFound", err)
+	}
+	if _, err := s.LoadImage(t.Context(), strings.NewReader("no archive")); err == nil {
+		t.Error("what is not an archive was loaded")
+	}
+}
+
+// TestPushAndPull uses a registry inside the test: engines talk to one on loopback without TLS.
+func TestPushAndPull(t *testing.T) {
+	s := open(t)
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	name := strings.TrimPrefix(server.URL, "http://") + "/" + s.prefix + ":1"
+	if err := s.TagImage(t.Context(), s.image, name); err != nil {
+		t.Fatal(err)
+	}
+	var pushed, pulled []string
+	if err := s.PushImage(t.Context(), name, func(line string) { pushed = append(pushed, line) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RemoveImage(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.PullImage(t.Context(), name, func(line string) { pulled = append(pulled, line) }); err != nil {
+		t.Fatal(err)
+	}
+	if len(pushed) == 0 || len(pulled) == 0 {
+		t.Errorf("the steps reported are %q and %q", pushed, pulled)
+	}
+	image, err := s.Image(t.Context(), name)
+	if err != nil || !slices.Contains(image.References, s.image) {
+		t.Errorf("what was pulled is %+v (%v), want the image that was pushed", image, err)
+	}
+	if err := s.PullImage(t.Context(), name+"none", nil); !errors.Is(err, engine.ErrNotFound) {
+		t.Errorf("pulling a tag that is not there: %v, want an error that matches ErrNotFound", err)
+	}
+	server.Close()
+	err = s.PushImage(t.Context(), name, nil)
+	if err == nil || errors.Is(err, engine.ErrUnavailable) || !strings.Contains(err.Error(), name) {
+		t.Errorf("pushing to a registry that is not there: %v, want an error that names the image and does not blame the engine", err)
+	}
+}
+
+func TestImportRefusesBadChanges(t *testing.T) {
+	s := open(t)
+	err := s.ImportImage(t.Context(), bytes.NewReader(nil), s.prefix+":bad", "RUN something")
+	if err == nil || !strings.Contains(err.Error(), s.prefix+":bad") {
+		t.Errorf("the error is %v, want one that names the image", err)
+	}
+}
+
+// TestDialHijack opens the two connections that BuildKit's client needs.
+func TestDialHijack(t *testing.T) {
+	s := open(t)
+	for path, meta := range map[string]map[string][]string{
+		"/grpc":    nil,
+		"/session": {"X-Docker-Expose-Session-Uuid": {s.prefix}, "X-Docker-Expose-Session-Name": {"copse"}},
+	} {
+		connection, err := s.DialHijack(t.Context(), path, "h2c", meta)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		if err := connection.Close(); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if connection, err := s.DialHijack(t.Context(), "/none", "h2c", nil); err == nil {
+		t.Errorf("a path that does not exist gave the connection %v", connection)
+	}
+}
+
+// TestMissingCapabilitiesAreTheEngines compares with what a program with all of them has.
+func TestMissingCapabilitiesAreTheEngines(t *testing.T) {
+	s := open(t)
+	info, err := s.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if note := s.PrivilegeNote(); (note == "") != (len(info.MissingCapabilities) == 0) {
+		t.Errorf("the note is %q with %q missing", note, info.MissingCapabilities)
+	}
+	if s.Host() != docker.DefaultHost {
+		t.Errorf("the engine is at %s, want %s", s.Host(), docker.DefaultHost)
 	}
 }

@@ -17,9 +17,13 @@ import (
 // Exec implements engine.Processes. A Read of exec.Stdin that is under way when the program
 // ends cannot be interrupted: the goroutine that reads ends with that Read.
 func (e *Engine) Exec(ctx context.Context, id string, exec engine.Exec) (int, error) {
+	privileged, err := e.execPrivileged(ctx, id, exec.Privileged)
+	if err != nil {
+		return 0, e.fail(err, "run %q in container %s", exec.Command, id)
+	}
 	created, err := e.api.ExecCreate(ctx, id, client.ExecCreateOptions{
 		User:         exec.User,
-		Privileged:   exec.Privileged,
+		Privileged:   privileged,
 		TTY:          exec.TTY,
 		AttachStdin:  exec.Stdin != nil,
 		AttachStdout: true,
@@ -64,6 +68,21 @@ func (e *Engine) Exec(ctx context.Context, id string, exec engine.Exec) (int, er
 	}
 	code, err := e.exitCode(ctx, created.ID)
 	return code, e.fail(err, "learn the exit status of %q in container %s", exec.Command, id)
+}
+
+// execPrivileged is what to ask the engine for where a privileged program is wanted. In a
+// container whose privileges were spelled out (see setPrivileges) a program has them anyway,
+// and an engine that cannot give all would refuse to give more.
+func (e *Engine) execPrivileged(ctx context.Context, id string, wanted bool) (bool, error) {
+	if !wanted || !e.lacking() {
+		return wanted, nil
+	}
+	result, err := e.api.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if err != nil {
+		return false, err
+	}
+	host := result.Container.HostConfig
+	return host == nil || !hasAll(host.CapAdd), nil
 }
 
 // whyNotAttached replaces an error of the hijacked connection, which has no type, by what the

@@ -34,30 +34,38 @@ func (e *Engine) setPrivileges(host *container.HostConfig, spec tree.Spec) error
 			return fmt.Errorf("cap_add %s: the container engine's own process lacks this capability, so this host cannot give it; remove it from cap_add, or run the engine with it", name)
 		}
 	}
-	lacking := len(e.missing) > 0 && !e.traits.clips
-	if !lacking {
+	if !e.lacking() {
 		host.Privileged = spec.Privileged
 		return nil
 	}
 	if spec.Privileged {
 		composePrivileged(host, spec)
 	}
-	if slices.ContainsFunc(host.CapAdd, func(name string) bool { return strings.EqualFold(name, allCapabilities) }) {
+	if hasAll(host.CapAdd) {
 		// Clone: the specification's own list must not change.
 		host.CapDrop = append(slices.Clone(host.CapDrop), e.missing...)
 	}
 	return nil
 }
 
+// lacking reports whether the engine would ask for capabilities that it cannot give.
+func (e *Engine) lacking() bool { return len(e.missing) > 0 && !e.traits.clips }
+
+// hasAll reports whether a list of capabilities has the name of all.
+func hasAll(names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return capabilityName(name) == allCapabilities })
+}
+
 // composePrivileged spells out "privileged" but for the capabilities to drop.
 func composePrivileged(host *container.HostConfig, spec tree.Spec) {
 	host.CapAdd = append(slices.Clone(host.CapAdd), allCapabilities)
-	for _, key := range []string{"seccomp", "apparmor"} {
-		// Privileged means unconfined, whatever profile is named beside it.
-		host.SecurityOpt = slices.DeleteFunc(host.SecurityOpt, func(option string) bool {
-			return strings.HasPrefix(option, key+"=")
-		})
-		host.SecurityOpt = append(host.SecurityOpt, key+"=unconfined")
+	// As with privileged itself: a seccomp profile has no effect, an AppArmor profile has.
+	host.SecurityOpt = slices.DeleteFunc(host.SecurityOpt, func(option string) bool {
+		return strings.HasPrefix(option, "seccomp=")
+	})
+	host.SecurityOpt = append(host.SecurityOpt, "seccomp=unconfined")
+	if !slices.ContainsFunc(host.SecurityOpt, func(option string) bool { return strings.HasPrefix(option, "apparmor=") }) {
+		host.SecurityOpt = append(host.SecurityOpt, "apparmor=unconfined")
 	}
 	host.SecurityOpt = append(host.SecurityOpt, "label=disable")
 	host.MaskedPaths, host.ReadonlyPaths = []string{}, []string{}

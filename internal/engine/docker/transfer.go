@@ -36,6 +36,12 @@ func (e *Engine) PushImage(ctx context.Context, name string, progress func(strin
 	if err != nil {
 		return fmt.Errorf("cannot push image %s: %w", name, err)
 	}
+	if auth == "" {
+		// Engines before 23 refuse a push without the header, even where nothing is to be said.
+		if auth, err = authconfig.Encode(registry.AuthConfig{}); err != nil {
+			return fmt.Errorf("cannot push image %s: %w", name, err)
+		}
+	}
 	stream, err := e.api.ImagePush(ctx, name, client.ImagePushOptions{RegistryAuth: auth})
 	if err != nil {
 		return e.fail(err, "push image %s", name)

@@ -191,7 +191,7 @@ func (e *Engine) Stop(ctx context.Context, id string, grace time.Duration) error
 		}
 		code, takes := c.program.StopCode, c.program.StopTakes
 		if c.program.IgnoresStop || takes > grace {
-			code, takes = killedCode, grace
+			code, takes = killedCode, grace // the engine's patience ends
 		}
 		if err := e.sleep(ctx, takes); err != nil {
 			return err

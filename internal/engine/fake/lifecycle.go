@@ -294,18 +294,15 @@ func (e *Engine) boot(survive bool) {
 	e.down = false
 	for _, c := range e.sorted() {
 		stopped := c.stopped
-		if c.active() && !survive {
-			failed := c.State == engine.Restarting
+		if c.running() && !survive {
 			c.stopped = true // its return is decided below
-			if !failed {
-				e.ended(c, killedCode, now)
-			}
-			c.State, c.due = engine.Exited, time.Time{}
+			e.ended(c, killedCode, now)
 			c.stopped = stopped
 		}
-		if c.active() || !c.started {
+		if c.running() || !c.started {
 			continue
 		}
+		c.State, c.due = engine.Exited, time.Time{} // it may have waited to be restarted
 		policy, _, _ := strings.Cut(c.RestartPolicy, ":")
 		back := policy == "always" || policy == "unless-stopped" && !stopped ||
 			policy == "on-failure" && !stopped && c.ExitCode != 0

@@ -111,6 +111,12 @@ func show(command string, arguments []string) error {
 		target, err := os.Readlink(arguments[0])
 		fmt.Println(target)
 		return err
+	case "open": // for writing
+		file, err := os.OpenFile(arguments[0], os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		return file.Close()
 	case "write":
 		return os.WriteFile(arguments[0], []byte(arguments[1]), 0o600)
 	case "read": // the first that exists
