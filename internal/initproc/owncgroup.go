@@ -150,8 +150,12 @@ func (h hierarchy) tryJoin(name string) error {
 		above := group
 		group = filepath.Join(group, part)
 		if err := os.Mkdir(group, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-			if errors.Is(err, unix.EROFS) {
+			switch {
+			case errors.Is(err, unix.EROFS):
 				return fmt.Errorf("%w; mount %s writable", err, h.root)
+			case errors.Is(err, fs.ErrPermission):
+				// The root of a tree is read-only to all, root included.
+				return fmt.Errorf("%w; run as root with the capability DAC_OVERRIDE", err)
 			}
 			return err
 		}
