@@ -231,7 +231,7 @@ type entry struct {
 func newEntry(section string, index int, values map[string]any) entry {
 	name := fmt.Sprintf("%s[%d]", section, index)
 	for _, key := range []string{"dest", "path", "source"} {
-		if text, ok := values[key].(string); ok {
+		if text, ok := values[key].(string); ok && text != "" {
 			name += fmt.Sprintf(" (%s %s)", key, text)
 			break
 		}
