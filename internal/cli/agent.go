@@ -8,7 +8,7 @@ import "github.com/spf13/cobra"
 func (a *app) runAgent() *cobra.Command {
 	var stateDir string
 	command := &cobra.Command{
-		Use:   "agent [--state DIR] [--socket PATH]",
+		Use:   "agent [--state-dir DIR] [--socket PATH]",
 		Short: "Run the agent in the foreground",
 		Long: `Run the agent: the one that owns every transition on its host. ` + "`copse up`" + ` starts it as a
 container; there is seldom a reason to run it by hand.`,
@@ -22,6 +22,6 @@ container; there is seldom a reason to run it by hand.`,
 			return err
 		},
 	}
-	command.Flags().StringVar(&stateDir, "state", defaultStateDir, "the `DIR`ectory of its store")
+	command.Flags().StringVar(&stateDir, "state-dir", defaultStateDir, "the `DIR`ectory of its store")
 	return command
 }
