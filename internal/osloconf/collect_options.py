@@ -117,6 +117,11 @@ def collect(namespaces):
                 groups.owners[name] = (owner_group or 'DEFAULT', owner_name, ())
             for opt in opts:
                 groups.add(name, opt)
+    if 'glance_store' in groups.options:
+        # Registered by the drivers themselves when there are several stores.
+        from glance_store import driver
+        for opt in getattr(driver, '_MULTI_BACKEND_OPTS', ()):
+            groups.add('glance_store', opt)
     for name, owner in BACKEND_GROUPS.items():
         if name in groups.options and owner[1] in groups.options.get(owner[0], {}):
             groups.owners[name] = owner

@@ -32,7 +32,8 @@ const elsewhere = 3
 
 // nearest returns the variable of the known option that takes the fewest
 // slips to become the given one, the first in the list among equals; "" when
-// nothing is known at all.
+// even that one differs in more than half of the letters, for then it is no
+// help.
 func (o *Options) nearest(groupName, optionName string, created map[string]createdGroup) string {
 	best, least := "", -1
 	consider := func(group string, options []Option) {
@@ -62,6 +63,9 @@ func (o *Options) nearest(groupName, optionName string, created map[string]creat
 				consider(created[key].name, g.options)
 			}
 		}
+	}
+	if 2*least > len(groupName)+len(optionName) {
+		return ""
 	}
 	return best
 }

@@ -98,6 +98,7 @@ func TestCheck(t *testing.T) {
 		{"OS_DATABASE__TRANSPORT_URL=x", `OS_DATABASE__TRANSPORT_URL: no option "transport_url" in [database]; nearest is OS_DEFAULT__TRANSPORT_URL`},
 		{"OS_ML2__TENANT_NETWORK_TYPE=x", `OS_ML2__TENANT_NETWORK_TYPE: no option "tenant_network_type" in [ml2]; nearest is OS_ML2__PROJECT_NETWORK_TYPES`},
 		{"OS_FAST__FILESYSTEM_STORE_DATADIR=x", `OS_FAST__FILESYSTEM_STORE_DATADIR: no group "fast"; nearest is OS_GLANCE_STORE__FILESYSTEM_STORE_DATADIR`},
+		{"OS_COMPLETELY__OTHER=x", `OS_COMPLETELY__OTHER: no group "completely"`},
 		{"OS_DEFAULT__DEBUG=secret\nvalue", "OS_DEFAULT__DEBUG: the value has several lines, and [DEFAULT] debug takes one"},
 		{"OS_DEFAULT__DEBUG=a\rb", "OS_DEFAULT__DEBUG: the value holds a control character that ends a line"},
 		{"OS_DEFAULT__DEBUG=\xff", "OS_DEFAULT__DEBUG: the value is not UTF-8, which oslo.config reads"},
