@@ -440,8 +440,18 @@ func (w *world) check(t testing.TB, c *Change) {
 		case task.Status == Done && made != 2, task.Status != Done && task.Status != Stuck && made != 0:
 			t.Errorf("task %d is %s, and in the world %d (0 nothing, 1 half, 2 all)", task.ID, task.Status, made)
 		}
-		if c.Status() != Stuck && task.Attempts > 0 && !task.Cleaned {
-			t.Errorf("task %d was not cleaned up", task.ID)
+		// Whoever asks does not do again what is done; what can be neither asked nor repeated runs once.
+		did := 0
+		for _, entry := range w.journal {
+			if entry == fmt.Sprintf("t%d:do", task.ID) {
+				did++
+			}
+		}
+		if task.Kind == "ask" && did > 1 || task.Kind == "fail" && task.Attempts > 1 {
+			t.Errorf("task %d, of kind %s, was done %d times in %d attempts", task.ID, task.Kind, did, task.Attempts)
+		}
+		if want := c.Status() != Stuck && task.Attempts > 0; task.Cleaned != want {
+			t.Errorf("task %d was cleaned up: %t, want %t", task.ID, task.Cleaned, want)
 		}
 	}
 	for lane, count := range lanes {
