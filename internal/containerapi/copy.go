@@ -211,7 +211,7 @@ func (c *copier) putAside() error {
 			}
 		}
 	}
-	unused := c.defaults.forget(keep)
+	c.defaults.forget(keep)
 	for _, place := range places {
 		if err := c.defaults.remember(place.path, place.merged); err != nil {
 			return err
@@ -220,12 +220,7 @@ func (c *copier) putAside() error {
 	if err := c.defaults.store(); err != nil {
 		return err
 	}
-	for _, saved := range unused {
-		if err := c.files.remove(saved); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.defaults.sweep()
 }
 
 // places lists what copying one target replaces: dest as a whole or, when it is

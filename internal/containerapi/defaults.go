@@ -123,9 +123,42 @@ func syncDirectory(host string) error {
 	return directory.Sync()
 }
 
+// sweep removes what a killed start left: half-written files, and copies that
+// were put aside but not recorded.
+func (d *defaults) sweep() error {
+	directories := map[string]bool{"/": true, defaultsDir: true}
+	referenced := map[string]bool{}
+	for place, r := range d.records {
+		directories[path.Dir(place)] = true
+		referenced[r.Source] = true
+	}
+	for directory := range directories {
+		err := os.Remove(d.files.tree.host(joinPath(directory, temporaryName)))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
+			// It is in nobody's way; what needs the name fails with the reason.
+			d.files.log.warn("cannot remove what a killed start left: %v", err)
+		}
+	}
+	names, err := readNames(d.files.tree.host(savedDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot list what earlier starts put aside: %w", err)
+	}
+	for _, name := range names {
+		if saved := joinPath(savedDir, name); !referenced[saved] {
+			if err := d.files.remove(saved); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // restore puts back what the image had in every recorded place. The records
 // stay: a start that is killed here does it again.
 func (d *defaults) restore() error {
+	if err := d.sweep(); err != nil {
+		return err
+	}
 	places := slices.Sorted(maps.Keys(d.records))
 	// What the image did not have goes first, the deepest first, so that a
 	// directory is empty when its turn comes.
@@ -244,18 +277,8 @@ func savedName(place string) string {
 	return name[:min(len(name), longest)] + "-" + hex.EncodeToString(digest[:8])
 }
 
-// forget drops the records whose place is not in keep and returns where their
-// copies are, to be removed once the state is stored.
-func (d *defaults) forget(keep map[string]bool) (unused []string) {
-	for place, r := range d.records {
-		if keep[place] {
-			continue
-		}
-		delete(d.records, place)
-		if strings.HasPrefix(r.Source, savedDir+"/") {
-			unused = append(unused, r.Source)
-		}
-	}
-	slices.Sort(unused)
-	return unused
+// forget drops the records of places that are not in keep. Their copies go with
+// the next sweep.
+func (d *defaults) forget(keep map[string]bool) {
+	maps.DeleteFunc(d.records, func(place string, _ record) bool { return !keep[place] })
 }

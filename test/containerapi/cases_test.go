@@ -129,6 +129,7 @@ func steps() map[string]func(p *player, rest, block string) error {
 		"link":      (*player).link,
 		"rm":        func(p *player, rest, _ string) error { return os.RemoveAll(p.path(rest)) },
 		"fifo":      func(p *player, rest, _ string) error { return syscall.Mkfifo(p.path(rest), 0o644) },
+		"mount":     (*player).mount,
 		"json":      func(p *player, _, block string) error { return p.config("config.json", block) },
 		"yaml":      func(p *player, _, block string) error { return p.config("config.yaml", block) },
 		"env":       (*player).setEnv,
@@ -184,6 +185,20 @@ func (p *player) link(rest, _ string) error {
 		return err
 	}
 	return os.Symlink(target, p.path(path))
+}
+
+// mount PATH: what is at PATH becomes a mount point, as a volume is
+func (p *player) mount(rest, _ string) error {
+	path := p.path(rest)
+	if err := syscall.Mount(path, path, "", syscall.MS_BIND, ""); err != nil {
+		return fmt.Errorf("the case needs to mount: %w", err)
+	}
+	p.t.Cleanup(func() {
+		if err := syscall.Unmount(path, 0); err != nil {
+			p.t.Errorf("cannot unmount %s: %v", path, err)
+		}
+	})
+	return nil
 }
 
 func (p *player) config(name, content string) error {
