@@ -25,7 +25,7 @@ were. The undoing is followed to its end.`,
 			if err != nil {
 				return err
 			}
-			change, err := ask(ctx, a, nil, func(c *client.Client) (*api.Change, error) { return c.Abort(ctx, id) })
+			change, err := ask(a, func(c *client.Client) (*api.Change, error) { return c.Abort(ctx, id) })
 			if err != nil {
 				return err
 			}

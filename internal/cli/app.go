@@ -5,7 +5,6 @@ package cli
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -74,11 +73,11 @@ component/NAME. No NAME means the whole cloud.`,
 		&cobra.Group{ID: groupOther, Title: "Other:"},
 	)
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.global.format, "format", "", "human, plain or json (default: human on a terminal, else plain)")
+	flags.StringVar(&a.global.format, "format", "", "the `FORMAT` of output: human, plain or json (default: human on a terminal, else plain)")
 	flags.StringVar(&a.global.host, "host", "", "the `ADDRESS` of another host, reached by SSH: [user@]host[:port]")
 	flags.StringVar(&a.global.cloud, "cloud", "", "the cloud `FILE` (default: ./cloud.yaml, else /etc/copse/cloud.yaml, else none)")
 	flags.StringArrayVar(&a.global.envFiles, "env-file", nil, "a `FILE` of KEY=VALUE lines that set values; may be repeated")
-	flags.StringVar(&a.global.socket, "socket", "", "the agent's socket (default: $COPSE_SOCKET, else "+api.DefaultSocket+")")
+	flags.StringVar(&a.global.socket, "socket", "", "the `PATH` of the agent's socket (default: $COPSE_SOCKET, else "+api.DefaultSocket+")")
 	root.SetFlagErrorFunc(a.flagError)
 	for group, commands := range map[string][]*cobra.Command{
 		groupRun:   {a.up(), a.plan(), a.start(), a.stop(), a.restart(), a.down(), a.abort(), a.secret()},
@@ -231,33 +230,12 @@ func (a *app) operator() string {
 	return ""
 }
 
-// ask calls the agent about the named containers. Where the agent does not know a name, the
-// error says which one, and the nearest.
-func ask[T any](ctx context.Context, a *app, names []string, call func(*client.Client) (T, error)) (T, error) {
-	var zero T
+// ask calls the agent.
+func ask[T any](a *app, call func(*client.Client) (T, error)) (T, error) {
 	c, err := a.client()
 	if err != nil {
+		var zero T
 		return zero, err
 	}
-	answer, err := call(c)
-	if err != nil {
-		return zero, a.nameTheUnknown(ctx, c, names, err)
-	}
-	return answer, nil
-}
-
-// nameTheUnknown puts a better error in place of the agent's "not found".
-func (a *app) nameTheUnknown(ctx context.Context, c *client.Client, names []string, err error) error {
-	answer := (*api.Error)(nil)
-	if len(names) == 0 || !errors.As(err, &answer) || answer.Code != "not-found" {
-		return err
-	}
-	document, documentErr := c.Document(ctx)
-	if documentErr != nil {
-		return err
-	}
-	if unknown := checkNames(document, names); unknown != nil {
-		return unknown
-	}
-	return err
+	return call(c)
 }

@@ -29,7 +29,7 @@ code then is 0 where it is done and 1 where it failed.`,
 			if err != nil {
 				return err
 			}
-			change, err := ask(ctx, a, nil, func(c *client.Client) (*api.Change, error) { return c.Change(ctx, id) })
+			change, err := ask(a, func(c *client.Client) (*api.Change, error) { return c.Change(ctx, id) })
 			switch {
 			case err != nil:
 				return err

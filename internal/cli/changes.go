@@ -17,7 +17,7 @@ func (a *app) changes() *cobra.Command {
 		Args:  arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			changes, err := ask(ctx, a, nil, func(c *client.Client) ([]api.Change, error) { return c.Changes(ctx) })
+			changes, err := ask(a, func(c *client.Client) ([]api.Change, error) { return c.Changes(ctx) })
 			if err != nil {
 				return err
 			}

@@ -34,7 +34,7 @@ and the name of the cloud has to be typed.`,
 			if volumes {
 				t.next = "the data is gone; `copse up` makes a new cloud"
 				t.question = "This stops and removes the cloud AND ALL ITS DATA. Go on?"
-				document, err := ask(ctx, a, nil, func(c *client.Client) (*tree.Document, error) { return c.Document(ctx) })
+				document, err := ask(a, func(c *client.Client) (*tree.Document, error) { return c.Document(ctx) })
 				if err != nil {
 					return err
 				}

@@ -67,7 +67,7 @@ func (a *app) execute(ctx context.Context, request api.ExecRequest) error {
 	if request.TTY {
 		request.Width, request.Height = screenSize(screen)
 	}
-	stream, err := ask(ctx, a, []string{request.Container}, func(c *client.Client) (*client.ExecStream, error) { return c.Exec(ctx, request) })
+	stream, err := ask(a, func(c *client.Client) (*client.ExecStream, error) { return c.Exec(ctx, request) })
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ type transition struct {
 // transit plans, shows, asks, submits and follows a change.
 func (a *app) transit(ctx context.Context, t transition) error {
 	t.request.User = a.operator()
-	p, err := ask(ctx, a, t.request.Names, func(c *client.Client) (*plan.Plan, error) { return c.Plan(ctx, t.request) })
+	p, err := ask(a, func(c *client.Client) (*plan.Plan, error) { return c.Plan(ctx, t.request) })
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func (a *app) transit(ctx context.Context, t transition) error {
 	t.request.Revision = &p.Revision
 	// From here on the agent owns the change. An interrupt between request and answer would
 	// leave a change that nobody was told about, so the answer is waited for.
-	change, err := ask(ctx, a, t.request.Names, func(c *client.Client) (*api.Change, error) {
+	change, err := ask(a, func(c *client.Client) (*api.Change, error) {
 		return c.Submit(context.WithoutCancel(ctx), t.request)
 	})
 	if err != nil {

@@ -20,7 +20,7 @@ generation has proved itself.`,
 		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			ctx := cmd.Context()
-			checks, err := ask(ctx, a, names, func(c *client.Client) ([]api.Health, error) { return c.Health(ctx, names) })
+			checks, err := ask(a, func(c *client.Client) ([]api.Health, error) { return c.Health(ctx, names) })
 			if err != nil {
 				return err
 			}

@@ -19,7 +19,7 @@ the time from the first to the last failed request seen while the container was 
 		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			ctx := cmd.Context()
-			generations, err := ask(ctx, a, names, func(c *client.Client) ([]api.Generation, error) { return c.History(ctx, names) })
+			generations, err := ask(a, func(c *client.Client) ([]api.Generation, error) { return c.History(ctx, names) })
 			if err != nil {
 				return err
 			}

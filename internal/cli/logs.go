@@ -97,7 +97,7 @@ func (a *app) showLogs(ctx context.Context, query client.LogQuery) error {
 		err := a.logLines(ctx, c, &query, renderer, &lost)
 		unreachable := (*client.UnreachableError)(nil)
 		if !query.Follow || query.Since.IsZero() || !errors.As(err, &unreachable) || lost >= attempts {
-			return a.nameTheUnknown(ctx, c, query.Names, err)
+			return err
 		}
 		if lost++; lost == 1 {
 			if err := a.view.Note("lost the agent, looking for it: %v", err); err != nil {

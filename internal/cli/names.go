@@ -4,53 +4,17 @@
 package cli
 
 import (
-	"fmt"
-	"path"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"copse/internal/api"
 	"copse/internal/tree"
 )
 
-// knownNames lists what NAME may be in a document: containers, sets (by path and by last
-// element) and components.
-func knownNames(document *tree.Document) []string {
-	var names []string
-	for _, c := range document.Containers {
-		names = append(names, c.Name, c.Component, "component/"+c.Component)
-		for _, set := range tree.Ancestors(c.Set) {
-			names = append(names, set, path.Base(set), "set/"+set, "set/"+path.Base(set))
-		}
-	}
-	for _, set := range document.Sets {
-		names = append(names, set.Path, path.Base(set.Path), "set/"+set.Path, "set/"+path.Base(set.Path))
-	}
-	slices.Sort(names)
-	names = slices.Compact(names)
-	return slices.DeleteFunc(names, func(name string) bool { return name == "" || strings.HasSuffix(name, "/") })
-}
-
-// checkNames returns the error for the first name that is nothing in the document.
-func checkNames(document *tree.Document, names []string) error {
-	known := knownNames(document)
-	for _, name := range names {
-		if _, found := slices.BinarySearch(known, name); !found {
-			message := fmt.Sprintf("no container, set or component is called %q%s", name, hint(name, known))
-			if !strings.HasSuffix(message, "?") {
-				message += ": `copse tree` shows what there is"
-			}
-			return &api.Error{Code: "not-found", Message: message}
-		}
-	}
-	return nil
-}
-
 // completeNames completes NAME… from what the agent knows.
 func (a *app) completeNames(cmd *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
-	return a.complete(cmd, args, start, knownNames)
+	return a.complete(cmd, args, start, (*tree.Document).Names)
 }
 
 // completeContainer completes one container.

@@ -21,7 +21,7 @@ the output to eval and do not write it down.`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			rc, err := ask(ctx, a, nil, func(c *client.Client) (*api.OpenRC, error) { return c.OpenRC(ctx) })
+			rc, err := ask(a, func(c *client.Client) (*api.OpenRC, error) { return c.OpenRC(ctx) })
 			if err != nil {
 				return err
 			}

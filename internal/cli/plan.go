@@ -26,7 +26,7 @@ is nothing to do, 2 where there are changes, 1 where it failed.`,
 				return err
 			}
 			request := api.ChangeRequest{Kind: plan.Up, Document: document, Names: names, User: a.operator()}
-			p, err := ask(ctx, a, names, func(c *client.Client) (*plan.Plan, error) { return c.Plan(ctx, request) })
+			p, err := ask(a, func(c *client.Client) (*plan.Plan, error) { return c.Plan(ctx, request) })
 			if err != nil {
 				return err
 			}

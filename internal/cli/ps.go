@@ -20,7 +20,7 @@ were restarted. Health is one of healthy, starting, unhealthy, failed, stopped, 
 		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			ctx := cmd.Context()
-			containers, err := ask(ctx, a, names, func(c *client.Client) ([]api.Container, error) { return c.Containers(ctx, names, all) })
+			containers, err := ask(a, func(c *client.Client) ([]api.Container, error) { return c.Containers(ctx, names, all) })
 			if err != nil {
 				return err
 			}

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/term"
 
 	"copse/internal/client"
+	"copse/internal/tree"
 	"copse/internal/view"
 )
 
@@ -132,7 +133,10 @@ func (a *app) fail(ctx context.Context, err error) int {
 // errorCode is the code of errors that do not come from the agent.
 func errorCode(err error) string {
 	unreachable, level := (*client.UnreachableError)(nil), (*client.LevelError)(nil)
+	unknown := (*tree.UnknownNameError)(nil)
 	switch {
+	case errors.As(err, &unknown):
+		return "not-found"
 	case errors.As(err, &unreachable):
 		return "unreachable"
 	case errors.As(err, &level):

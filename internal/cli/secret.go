@@ -22,7 +22,7 @@ func (a *app) secret() *cobra.Command {
 		Args:  arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			secrets, err := ask(ctx, a, nil, func(c *client.Client) ([]api.Secret, error) { return c.Secrets(ctx) })
+			secrets, err := ask(a, func(c *client.Client) ([]api.Secret, error) { return c.Secrets(ctx) })
 			if err != nil {
 				return err
 			}
@@ -44,7 +44,7 @@ func (a *app) secret() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			secret, err := ask(ctx, a, nil, func(c *client.Client) (*api.Secret, error) { return c.RotateSecret(ctx, args[0]) })
+			secret, err := ask(a, func(c *client.Client) (*api.Secret, error) { return c.RotateSecret(ctx, args[0]) })
 			if err != nil {
 				return a.nameTheSecret(ctx, args[0], err)
 			}

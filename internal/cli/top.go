@@ -17,7 +17,7 @@ func (a *app) top() *cobra.Command {
 		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			ctx := cmd.Context()
-			processes, err := ask(ctx, a, names, func(c *client.Client) ([]api.Process, error) { return c.Top(ctx, names) })
+			processes, err := ask(a, func(c *client.Client) ([]api.Process, error) { return c.Top(ctx, names) })
 			if err != nil {
 				return err
 			}

@@ -20,15 +20,15 @@ health. A set is as healthy as the least healthy of its containers.`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			sets, err := ask(ctx, a, nil, func(c *client.Client) ([]tree.Set, error) { return c.Tree(ctx) })
+			sets, err := ask(a, func(c *client.Client) ([]tree.Set, error) { return c.Tree(ctx) })
 			if err != nil {
 				return err
 			}
-			containers, err := ask(ctx, a, nil, func(c *client.Client) ([]api.Container, error) { return c.Containers(ctx, nil, true) })
+			containers, err := ask(a, func(c *client.Client) ([]api.Container, error) { return c.Containers(ctx, nil, true) })
 			if err != nil {
 				return err
 			}
-			document, err := ask(ctx, a, nil, func(c *client.Client) (*tree.Document, error) { return c.Document(ctx) })
+			document, err := ask(a, func(c *client.Client) (*tree.Document, error) { return c.Document(ctx) })
 			if err != nil {
 				return err
 			}

@@ -78,7 +78,7 @@ func (a *app) resolve(ctx context.Context, address string, names []string) (*tre
 	if err != nil {
 		return nil, err
 	}
-	if err := checkNames(document, names); err != nil {
+	if _, err := document.Select(names); err != nil {
 		return nil, err
 	}
 	return document, nil

@@ -192,17 +192,16 @@ func reply(w http.ResponseWriter, value any) {
 	_ = json.NewEncoder(w).Encode(value) // a client that has gone does not matter here
 }
 
-// known reports the error for the first name that is no container, set or component.
-func (a *Agent) known(names []string) *api.Error {
-	for _, name := range names {
-		found := slices.ContainsFunc(a.Containers, func(c api.Container) bool {
-			return c.Name == name || c.Component == name || slices.Contains(tree.Ancestors(c.Set), name)
-		})
-		if !found {
-			return &api.Error{Code: "not-found", Message: "nothing is called " + name}
-		}
+// choose returns the containers that names stand for, as an agent does.
+func (a *Agent) choose(names []string) ([]string, *api.Error) {
+	if a.Document == nil {
+		return nil, &api.Error{Code: "not-found", Message: "nothing has been declared yet"}
 	}
-	return nil
+	chosen, err := a.Document.Select(names)
+	if err != nil {
+		return nil, &api.Error{Code: "not-found", Message: err.Error()}
+	}
+	return chosen, nil
 }
 
 func (a *Agent) containers(r *http.Request) any {
@@ -215,17 +214,14 @@ func (a *Agent) containers(r *http.Request) any {
 
 // pick filters by ?name=.
 func pick[T any](a *Agent, r *http.Request, list []T, name func(T) string) any {
-	names := r.URL.Query()["name"]
-	if err := a.known(names); err != nil {
+	chosen, err := a.choose(r.URL.Query()["name"])
+	if err != nil {
 		return err
 	}
 	picked := []T{}
 	for _, item := range list {
-		for _, c := range a.Containers {
-			if c.Name == name(item) && (len(names) == 0 || slices.Contains(names, c.Name) || slices.Contains(names, c.Component) || slices.Contains(names, c.Set)) {
-				picked = append(picked, item)
-				break
-			}
+		if slices.Contains(chosen, name(item)) {
+			picked = append(picked, item)
 		}
 	}
 	return picked
@@ -237,7 +233,7 @@ func (a *Agent) plan(r *http.Request) any {
 		return &api.Error{Code: "invalid", Message: err.Error()}
 	}
 	if request.Document == nil {
-		if err := a.known(request.Names); err != nil {
+		if _, err := a.choose(request.Names); err != nil {
 			return err
 		}
 	}
@@ -393,7 +389,7 @@ func (a *Agent) exec(w http.ResponseWriter, r *http.Request) {
 	}
 	a.Lock()
 	a.Requests = append(a.Requests, r.Method+" "+r.URL.RequestURI())
-	err := a.known([]string{request.Container})
+	_, err := a.choose([]string{request.Container})
 	program := a.Exec
 	a.Unlock()
 	if err != nil {
