@@ -103,6 +103,21 @@ func (s suite) start(t *testing.T, name string, spec tree.Spec) string {
 	return id
 }
 
+// startReady starts a container that runs "trap" or "ignore", and waits until its program is
+// up: before, a signal finds no handler, and ps does not know its arguments.
+func (s suite) startReady(t *testing.T, name string, spec tree.Spec) string {
+	t.Helper()
+	id := s.start(t, name, spec)
+	s.awaitReady(t, id)
+	return id
+}
+
+// awaitReady waits until the program of a container that runs "trap" or "ignore" is up.
+func (s suite) awaitReady(t *testing.T, id string) {
+	t.Helper()
+	s.await(t, "the program handles signals", func() bool { return len(s.logs(t, id, engine.LogOptions{})) > 0 })
+}
+
 // volume makes a volume, which goes when the test ends; so it is made before containers.
 func (s suite) volume(t *testing.T, name string) string {
 	t.Helper()
@@ -230,5 +245,5 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// grace is enough for testbox to stop, and short where it ignores the signal.
-const grace = time.Second
+// grace is enough for a program that handles signals, on any machine.
+const grace = time.Minute

@@ -252,10 +252,7 @@ func testLimits(t *testing.T, s suite) {
 }
 
 func testStopSignal(t *testing.T, s suite) {
-	spec := s.spec("trap")
-	spec.StopSignal = "SIGQUIT"
-	id := s.start(t, "a", spec)
-	s.await(t, "the program handles signals", func() bool { return len(s.logs(t, id, engine.LogOptions{})) > 0 })
+	id := s.startReady(t, "a", with(s.spec("trap"), func(spec *tree.Spec) { spec.StopSignal = "SIGQUIT" }))
 	must(t, s.Stop(t.Context(), id, grace))
 	expectLines(t, "output", s.logs(t, id, engine.LogOptions{}), []string{"stdout:ready", "stdout:got SIGQUIT"})
 }

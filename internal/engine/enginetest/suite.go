@@ -59,7 +59,7 @@ func testInfo(t *testing.T, s suite) {
 }
 
 func testLifecycle(t *testing.T, s suite) {
-	id := s.create(t, "a", s.spec("wait"))
+	id := s.create(t, "a", s.spec("trap"))
 	c := s.inspect(t, id)
 	expect(t, "id", c.ID, id)
 	expect(t, "name", c.Name, s.name("a"))
@@ -78,10 +78,11 @@ func testLifecycle(t *testing.T, s suite) {
 	must(t, s.Start(t.Context(), id))
 	expect(t, "process after a second start", s.inspect(t, id).PID, running.PID)
 
+	s.awaitReady(t, id)
 	must(t, s.Stop(t.Context(), id, grace))
 	stopped := s.inspect(t, id)
 	expect(t, "state after stop", stopped.State, engine.Exited)
-	expect(t, "exit status after stop", stopped.ExitCode, 0)
+	expect(t, "exit status after stop", stopped.ExitCode, 40)
 	if stopped.Finished.IsZero() {
 		t.Error("a stopped container has no time of its end")
 	}
@@ -163,16 +164,15 @@ func testNameConflict(t *testing.T, s suite) {
 }
 
 func testStop(t *testing.T, s suite) {
-	obedient := s.start(t, "obedient", s.spec("trap"))
-	s.await(t, "the program handles signals", func() bool { return len(s.logs(t, obedient, engine.LogOptions{})) > 0 })
+	obedient := s.startReady(t, "obedient", s.spec("trap"))
 	must(t, s.Stop(t.Context(), obedient, time.Minute))
 	expect(t, "status of a program that handles the signal", s.inspect(t, obedient).ExitCode, 40)
 
-	stubborn := s.start(t, "stubborn", s.spec("ignore"))
+	stubborn := s.startReady(t, "stubborn", s.spec("ignore"))
 	must(t, s.Stop(t.Context(), stubborn, time.Millisecond))
 	expect(t, "status of a program that ignores the signal", s.inspect(t, stubborn).ExitCode, 137)
 
-	waiting := s.start(t, "waiting", s.spec("ignore"))
+	waiting := s.startReady(t, "waiting", s.spec("ignore"))
 	must(t, s.Stop(t.Context(), waiting, 0))
 	expect(t, "status without grace", s.inspect(t, waiting).ExitCode, 137)
 }
@@ -218,7 +218,7 @@ func testKill(t *testing.T, s suite) {
 	id := s.create(t, "a", s.spec("trap"))
 	expectError(t, "Kill before start", s.Kill(t.Context(), id, "SIGTERM"), engine.ErrConflict)
 	must(t, s.Start(t.Context(), id))
-	s.await(t, "the program handles signals", func() bool { return len(s.logs(t, id, engine.LogOptions{})) > 0 })
+	s.awaitReady(t, id)
 	if err := s.Kill(t.Context(), id, "SIGNONE"); err == nil {
 		t.Error("a signal that does not exist was sent")
 	}
@@ -255,12 +255,10 @@ func testRestartPolicy(t *testing.T, s suite) {
 }
 
 func testStoppedStays(t *testing.T, s suite) {
-	spec := s.spec("wait")
-	spec.Restart = "always"
-	id := s.start(t, "a", spec)
+	id := s.startReady(t, "a", with(s.spec("trap"), func(spec *tree.Spec) { spec.Restart = "always" }))
 	must(t, s.Stop(t.Context(), id, grace))
 	// The policy would have brought it back in between.
-	expect(t, "status", s.wait(t, id), 0)
+	expect(t, "status", s.wait(t, id), 40)
 	s.Pass()
 	c := s.inspect(t, id)
 	expect(t, "state", c.State, engine.Exited)

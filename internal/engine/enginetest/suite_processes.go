@@ -37,17 +37,23 @@ func testLogs(t *testing.T, s suite) {
 }
 
 func testLogsFollow(t *testing.T, s suite) {
-	id := s.start(t, "a", s.spec("print", "out:one", "--", "wait"))
-	first := make(chan string)
-	followed := make(chan error)
+	id := s.start(t, "a", s.spec("print", "out:one", "--", "trap"))
+	up, followed := make(chan bool), make(chan error)
+	var lines []string
 	go func() {
-		followed <- s.Logs(t.Context(), id, engine.LogOptions{Follow: true}, func(line engine.LogLine) { first <- line.Text })
+		followed <- s.Logs(t.Context(), id, engine.LogOptions{Follow: true}, func(line engine.LogLine) {
+			lines = append(lines, line.Text)
+			if line.Text == "ready" {
+				close(up)
+			}
+		})
 	}()
-	expect(t, "the line", <-first, "one")
+	<-up
 	must(t, s.Stop(t.Context(), id, grace))
 	if err := <-followed; err != nil {
 		t.Errorf("following ends with the container, but it ended with %v", err)
 	}
+	expectLines(t, "the first lines", lines[:2], []string{"one", "ready"})
 
 	must(t, s.Start(t.Context(), id))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -55,6 +61,7 @@ func testLogsFollow(t *testing.T, s suite) {
 		followed <- s.Logs(ctx, id, engine.LogOptions{Follow: true}, func(engine.LogLine) { cancel() })
 	}()
 	expectError(t, "following until the context ends", <-followed, context.Canceled)
+	expect(t, "state", s.inspect(t, id).State, engine.Running)
 }
 
 func testExec(t *testing.T, s suite) {
@@ -193,15 +200,16 @@ func testCopyTo(t *testing.T, s suite) {
 }
 
 func testUsage(t *testing.T, s suite) {
-	id := s.create(t, "a", with(s.spec("wait"), func(spec *tree.Spec) { spec.Memory = 64 << 20 }))
+	id := s.create(t, "a", with(s.spec("trap"), func(spec *tree.Spec) { spec.Memory = 64 << 20 }))
 	_, err := s.Top(t.Context(), id)
 	expectError(t, "Top before start", err, engine.ErrConflict)
 	_, err = s.Stats(t.Context(), id)
 	expectError(t, "Stats before start", err, engine.ErrConflict)
 	must(t, s.Start(t.Context(), id))
+	s.awaitReady(t, id)
 	processes, err := s.Top(t.Context(), id)
 	must(t, err)
-	if len(processes) != 1 || processes[0].PID != s.inspect(t, id).PID || !strings.HasSuffix(processes[0].Command, "wait") {
+	if len(processes) != 1 || processes[0].PID != s.inspect(t, id).PID || !strings.HasSuffix(processes[0].Command, "trap") {
 		t.Errorf("processes are %+v, want testbox alone", processes)
 	}
 	stats, err := s.Stats(t.Context(), id)

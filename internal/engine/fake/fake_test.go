@@ -73,9 +73,10 @@ func testbox(_ string, spec tree.Spec) fake.Program {
 			milliseconds, _ := strconv.Atoi(command[1])
 			program.Exit = &fake.Exit{After: sleeps(program) + time.Duration(milliseconds)*time.Millisecond}
 		case "trap":
-			program.StopCode = 40
-			program.Lines = append(program.Lines, fake.Line{Text: "ready"})
+			program.Lines = append(program.Lines, fake.Line{Text: "ready", After: sleeps(program)})
+			program.StopCode, program.Exit = 40, nil
 		case "ignore":
+			program.Lines = append(program.Lines, fake.Line{Text: "ready"})
 			program.IgnoresStop = true
 		case "wait":
 			program.Exit = nil

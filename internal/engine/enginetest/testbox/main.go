@@ -44,6 +44,7 @@ func run(command string, arguments []string) error {
 		<-signals
 	case "ignore": // until killed
 		signal.Ignore(syscall.SIGTERM)
+		fmt.Println("ready")
 		for { // an empty select is a deadlock to Go, which ends the program
 			time.Sleep(time.Hour)
 		}
