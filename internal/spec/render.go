@@ -118,7 +118,12 @@ func (r *renderer) service(file *composeDocument, c *tree.Container) *composeSer
 	for _, f := range c.Files {
 		name := c.Name + "-" + strings.Trim(strings.NewReplacer("/", "-", ".", "-").Replace(f.Target), "-")
 		file.Configs[name] = composeContent{Content: f.Content}
-		s.Configs = append(s.Configs, composeFileMount{Source: name, Target: f.Target, UID: strconv.Itoa(f.UID), GID: strconv.Itoa(f.GID), Mode: fmt.Sprintf("%04o", f.Mode)})
+		mount := composeFileMount{Source: name, Target: f.Target, Mode: fmt.Sprintf("%04o", f.Mode)}
+		if f.UID != 0 || f.GID != 0 {
+			// Engine 20.10 refuses this for a user that is a number: leave out what is the default.
+			mount.UID, mount.GID = strconv.Itoa(f.UID), strconv.Itoa(f.GID)
+		}
+		s.Configs = append(s.Configs, mount)
 	}
 	for _, m := range c.Secrets {
 		name := c.Name + "-" + m.Name

@@ -27,7 +27,7 @@ func (r *renderer) proxy(file *composeDocument, s *composeService, c *tree.Conta
 	}
 	name := c.Name + "-standalone"
 	file.Configs[name] = composeContent{Content: r.proxyConfig(directory)}
-	s.Configs = append(s.Configs, composeFileMount{Source: name, Target: standaloneConfig, UID: "0", GID: "0", Mode: "0444"})
+	s.Configs = append(s.Configs, composeFileMount{Source: name, Target: standaloneConfig, Mode: "0444"})
 	s.ReadOnly = false
 }
 
