@@ -77,7 +77,7 @@ func decodeYAML(data []byte) (any, error) {
 	reader := yamlReader{
 		scalars: yaml11Numbers(),
 		// Aliases may repeat their target; a real file is far below this.
-		nodesLeft: 1_000_000,
+		nodesLeft: 100_000,
 	}
 	return reader.value(&document, 0)
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,8 +33,13 @@ func (c Container) asRoot(ctx context.Context, program, reason string, direct fu
 		}
 		return nil
 	}
-	// -E: the strategy is in the environment. -n: nobody is there to type a password.
-	return c.run(ctx, "sudo", "-n", "-E", programDir+"/"+program)
+	arguments := []string{"-n", programDir + "/" + program} // -n: nobody is there to type a password
+	if program == "kolla_set_configs" {
+		// The strategy is in the environment. Nothing else needs that, and
+		// sudo refuses -E where the rule does not allow it.
+		arguments = slices.Insert(arguments, 1, "-E")
+	}
+	return c.run(ctx, "sudo", arguments...)
 }
 
 func (c Container) setConfigsAsRoot(ctx context.Context) error {
