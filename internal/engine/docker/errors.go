@@ -54,7 +54,7 @@ func (e *Engine) fail(err error, format string, arguments ...any) error {
 	f := &failure{operation: fmt.Sprintf(format, arguments...), kind: kindOf(err), cause: err}
 	switch f.kind {
 	case engine.ErrUnavailable:
-		f.advice = "is the engine running? Start it with \"systemctl start docker\" where systemd runs, else with \"dockerd\""
+		f.advice = "start it with \"systemctl start docker\", or with \"dockerd\" where there is no systemd"
 		if !strings.Contains(f.operation+err.Error(), e.host) {
 			f.operation += " at " + e.host
 		}
