@@ -152,7 +152,8 @@ func (d *sshDialer) connection(ctx context.Context) (*ssh.Client, bool, error) {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "tcp", d.address)
 	if err != nil {
-		return nil, false, fmt.Errorf("cannot connect to %s by SSH: %w", d.address, err)
+		// Not wrapped: a host that refuses is not an agent that does not run.
+		return nil, false, fmt.Errorf("cannot connect to %s by SSH: %v", d.address, err)
 	}
 	// The handshake knows no context; closing the connection ends it.
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
@@ -195,7 +196,7 @@ func (d *sshDialer) hostKeys() (ssh.HostKeyCallback, []string, error) {
 	}
 	check, err := knownhosts.New(files...)
 	if err != nil {
-		return nil, nil, fmt.Errorf("cannot read the known host keys: %w", err)
+		return nil, nil, fmt.Errorf("cannot read the known host keys: %v", err)
 	}
 	address, err := net.ResolveTCPAddr("tcp", d.address)
 	if err != nil {
