@@ -154,7 +154,11 @@ func (v *View) planSummary(p *plan.Plan) string {
 		parts = append(parts, fmt.Sprintf("%d to %s", counts[plan.Action(action)], action))
 	}
 	parts = append(parts, fmt.Sprintf("%d unchanged", p.Unchanged))
-	return v.theme.strong("Plan: " + strings.Join(parts, ", ") + ".")
+	lines := strings.Split(v.wrapped("Plan: "+strings.Join(parts, ", ")+".", ""), "\n")
+	for i := range lines {
+		lines[i] = v.theme.strong(lines[i])
+	}
+	return strings.Join(lines, "\n")
 }
 
 // actionRank puts what makes before what removes.
