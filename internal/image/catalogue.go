@@ -101,7 +101,7 @@ func (c *Catalogue) Reference(name, release string) (string, error) {
 	return image.Reference, err
 }
 
-// tools are the files of other packages that a build context has, under tools/.
-func tools() []File {
-	return []File{{Path: "tools/collect_options.py", Mode: 0o644, Content: []byte(osloconf.Collector())}}
+// optionCollector is the program that writes an image's list of options.
+func optionCollector() File {
+	return File{Path: "tools/collect_options.py", Mode: 0o644, Content: []byte(osloconf.Collector())}
 }

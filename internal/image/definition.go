@@ -47,6 +47,9 @@ type definition struct {
 	// User runs the service; empty is root.
 	User     string   `yaml:"user"`
 	Packages []string `yaml:"packages"`
+	// Exclude are patterns of paths that no package may bring, in dpkg's form; "!" before one
+	// takes it back. The last that matches decides.
+	Exclude []string `yaml:"exclude"`
 	// ConfigFile is the configuration file that the service looks for.
 	ConfigFile string `yaml:"config_file"`
 	// OptionNamespaces are the entry points of oslo.config.opts whose options it has.

@@ -29,13 +29,25 @@ type data struct {
 	From             string
 	User             string
 	Packages         []string
+	Exclude          []string
 	ConfigFile       string
 	OptionNamespaces []string
 	Variables        map[string]string
 }
 
+// functions are those of templates: base of a path, join of a list by a separator, and cut, which
+// is a text without its prefix or "" where it does not have it.
 func functions() template.FuncMap {
-	return template.FuncMap{"base": path.Base, "join": strings.Join}
+	return template.FuncMap{
+		"base": path.Base,
+		"join": strings.Join,
+		"cut": func(prefix, text string) string {
+			if rest, ok := strings.CutPrefix(text, prefix); ok {
+				return rest
+			}
+			return ""
+		},
+	}
 }
 
 // render lays the layers over each other, the layout first, and executes the result.

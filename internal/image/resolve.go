@@ -117,11 +117,15 @@ func (c *Catalogue) resolve(releaseName, name string) (Image, error) {
 	var err error
 	image.Dockerfile, err = render(layers, data{
 		Name: name, Kind: changed.Kind, Component: changed.Component, Release: releaseName, Suite: release.Suite,
-		From: image.From, User: changed.User, Packages: changed.Packages, ConfigFile: changed.ConfigFile,
+		From: image.From, User: changed.User, Packages: changed.Packages, Exclude: changed.Exclude,
+		ConfigFile: changed.ConfigFile,
 		OptionNamespaces: changed.OptionNamespaces, Variables: changed.Variables,
 	})
 	if err != nil {
 		return Image{}, err
+	}
+	if len(changed.OptionNamespaces) > 0 {
+		files = append(files, optionCollector())
 	}
 	image.Context = c.context(changed.Kind, files)
 	image.Content = contentHash(image, c.override.Serial)
@@ -199,7 +203,6 @@ func blocksText(blocks map[string]string) string {
 }
 
 func (c *Catalogue) context(kind Kind, files []File) []File {
-	files = append(files, tools()...)
 	if kind == Service {
 		files = append(files, File{Path: "program/copse-init", Mode: 0o755, Content: c.init})
 		for _, link := range links() {

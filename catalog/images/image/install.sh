@@ -34,6 +34,6 @@ finish_packages() {
     find /var/log -type f -delete
     rm -rf /tmp/* /var/tmp/* /root/.cache /var/cache/debconf/*-old /var/cache/ldconfig/* \
         /var/lib/dpkg/*-old /var/lib/systemd /etc/systemd/system \
-        /etc/init.d/* /etc/rc?.d/*
+        /etc/init.d/* /etc/rc?.d/* /usr/lib/udev/hwdb.bin
     rm -f /etc/machine-id /var/lib/dbus/machine-id
 }
