@@ -70,7 +70,7 @@ func Run(ctx context.Context, args []string, streams Streams) int {
 
 // run is Run with the parts given. A first interrupt ends ctx; a second one ends the process.
 func run(ctx context.Context, args []string, streams Streams, parts parts) int {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(ctx, interrupts()...)
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
 
@@ -90,6 +90,18 @@ func run(ctx context.Context, args []string, streams Streams, parts parts) int {
 		_ = a.agent.Close() // nothing more is asked of it
 	}
 	return a.fail(ctx, err)
+}
+
+// interrupts are the signals that end a command. Those that the process was started without
+// stay ignored: hangups under nohup, interrupts of a shell's background jobs.
+func interrupts() []os.Signal {
+	signals := []os.Signal{syscall.SIGTERM}
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			signals = append(signals, s)
+		}
+	}
+	return signals
 }
 
 // exit ends a command with a code and without a word: it has said everything already.
@@ -118,7 +130,8 @@ func (a *app) fail(ctx context.Context, err error) int {
 	case errors.As(err, &usage):
 		writeErr = a.view.Error(err, "usage")
 		result = exitUsage
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+	case ctx.Err() != nil:
+		// Whatever a part says that was cut off in its work, this is why.
 		writeErr = a.view.Error(errors.New("interrupted"), "interrupted")
 		result = exitInterrupted
 	default:
