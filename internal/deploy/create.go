@@ -262,8 +262,8 @@ func (d *Deployer) unmake(ctx context.Context, t *change.Run, g *tree.Generation
 	if _, err := t.Get(dataReuse, &reuse); err != nil || reuse {
 		return err
 	}
+	g.State, g.Ended = tree.Failed, t.Now()
 	return d.Store.Update(func(tx *store.Tx) error {
-		g.State, g.Ended = tree.Failed, t.Now()
 		if err := saveGeneration(tx, g); err != nil {
 			return err
 		}

@@ -51,6 +51,8 @@ type Engine interface {
 type Secrets interface {
 	// Ensure makes a first version where there is none and returns the current one.
 	Ensure(secret tree.Secret) (version int, created bool, err error)
+	// Rotate makes a new version and returns it.
+	Rotate(secret tree.Secret) (version int, err error)
 	// Versions returns the current versions by name.
 	Versions() (map[string]int, error)
 	// Place writes the copies for one container below a directory, one file a mount, named as the secret.
@@ -178,4 +180,14 @@ func (d *Deployer) Generations() ([]tree.Generation, error) {
 		return err
 	})
 	return all, err
+}
+
+// ListChanges returns the changes that are kept, newest first.
+func (d *Deployer) ListChanges() ([]*change.Change, error) {
+	var changes []*change.Change
+	err := d.Store.View(func(tx *store.Tx) (err error) {
+		changes, err = change.List(tx, 0)
+		return err
+	})
+	return changes, err
 }

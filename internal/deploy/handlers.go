@@ -291,10 +291,8 @@ func (d *Deployer) stop(ctx context.Context, t *change.Run) error {
 	if err := d.halt(ctx, g); err != nil {
 		return errors.Join(err, d.unstopGeneration(context.WithoutCancel(ctx), g))
 	}
-	return t.Commit(func(tx *store.Tx) error {
-		g.StoppedBy = t.Task().Change
-		return saveGeneration(tx, g)
-	})
+	g.StoppedBy = t.Task().Change
+	return t.Commit(func(tx *store.Tx) error { return saveGeneration(tx, g) })
 }
 
 func (d *Deployer) unstop(ctx context.Context, t *change.Run) error {
@@ -332,11 +330,12 @@ func (d *Deployer) remove(ctx context.Context, t *change.Run) error {
 	if err := d.Host.RemoveAll(d.generationDir(g.Container.Name, g.Number)); err != nil {
 		return err
 	}
+	now := t.Now()
 	return t.Commit(func(tx *store.Tx) error {
 		if g.Container.Job != nil {
 			return nil // that it has succeeded stays true as long as its data is there
 		}
-		g.State, g.Ended = tree.Removed, t.Now()
+		g.State, g.Ended = tree.Removed, now
 		if err := saveGeneration(tx, g); err != nil {
 			return err
 		}

@@ -44,7 +44,8 @@ func (d *Deployer) Observe(ctx context.Context, doc *tree.Document) (*plan.State
 		state.Observed = append(state.Observed, plan.Observed{
 			ID: c.ID, Name: c.Name, Container: c.Labels[tree.LabelContainer], Generation: generation,
 			Identity: c.Labels[tree.LabelIdentity], Job: c.Labels[tree.LabelJob] != "",
-			Running: c.State == engine.Running, State: string(c.State),
+			// One that the engine is restarting is meant to run; that it cannot is for its check to say.
+			Running: c.State == engine.Running || c.State == engine.Restarting, State: string(c.State),
 		})
 	}
 	if state.Volumes, err = volumeTimes(ctx, d.Engine); err != nil {

@@ -63,7 +63,7 @@ func (d *Deployer) waitReady(ctx context.Context, g *tree.Generation, progress f
 		if err := d.mustRun(ctx, g, began); err != nil {
 			return err
 		}
-		ok, output, err := RunCheck(ctx, d.Engine, d.Clock, g.Name(), check)
+		ok, output, err := RunCheck(ctx, d.Engine, g.Name(), check)
 		if err != nil && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -108,7 +108,7 @@ func (d *Deployer) mustRun(ctx context.Context, g *tree.Generation, began time.T
 // RunCheck runs a check once. An error means that it could not be run; that is unhealthy too.
 func RunCheck(ctx context.Context, e interface {
 	Exec(ctx context.Context, id string, exec engine.Exec) (int, error)
-}, _ Clock, container string, check *tree.Check) (ok bool, output string, err error) {
+}, container string, check *tree.Check) (ok bool, output string, err error) {
 	timeout := check.Timeout
 	if timeout <= 0 {
 		timeout = defaultCheckTimeout

@@ -190,3 +190,17 @@ func volumeTimes(ctx context.Context, e Engine) (map[string]time.Time, error) {
 	}
 	return times, nil
 }
+
+// RotateSecret makes a new version of a secret. The revision moves, so that a plan made before
+// is refused; what runs goes on with the old version until its container is replaced.
+func (d *Deployer) RotateSecret(s tree.Secret) error {
+	d.submitting.Lock()
+	defer d.submitting.Unlock()
+	if _, err := d.Secrets.Rotate(s); err != nil {
+		return err
+	}
+	return d.Store.Update(func(tx *store.Tx) error {
+		_, err := tx.BumpRevision()
+		return err
+	})
+}

@@ -257,10 +257,12 @@ func (m *maker) removeStrays() {
 // missingImages names the images that the plan's steps need and the engine lacks.
 func (m *maker) missingImages() {
 	for _, s := range m.plan.Steps {
-		if s.Image == "" || s.Action == StartOnly || m.state.Images[s.Image] || slices.Contains(m.plan.Build, s.Image) {
-			continue
+		switch s.Action {
+		case Create, Replace, Recreate, Run:
+			if !m.state.Images[s.Image] && !slices.Contains(m.plan.Build, s.Image) {
+				m.plan.Build = append(m.plan.Build, s.Image)
+			}
 		}
-		m.plan.Build = append(m.plan.Build, s.Image)
 	}
 	slices.Sort(m.plan.Build)
 }

@@ -33,6 +33,9 @@ type Document struct {
 	Containers []Container       `json:"containers"`
 	Secrets    []Secret          `json:"secrets"`
 	Volumes    []Volume          `json:"volumes"`
+	// OpenRC are the variables of the openstack client for the cloud's administrator; the
+	// password stands in them as a placeholder of package placeholder.
+	OpenRC map[string]string `json:"openrc,omitempty"`
 	// Images are the images that the containers use, by reference.
 	Images []Image `json:"images"`
 }

@@ -1,0 +1,240 @@
+// Copyright The Copse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package agent is the daemon of a host: it owns every transition of the cloud's containers,
+// keeps the store, runs checks, and offers the API of package api on a unix socket.
+package agent
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"copse/internal/change"
+	"copse/internal/deploy"
+	"copse/internal/engine"
+	"copse/internal/health"
+	"copse/internal/proxy"
+	"copse/internal/secret"
+	"copse/internal/store"
+	"copse/internal/tree"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// DefaultStateDir is where an agent keeps what it knows.
+const DefaultStateDir = "/var/lib/copse"
+
+// parallelChecks bounds the checks that run at the same time.
+const parallelChecks = 8
+
+// Options say how an agent runs.
+type Options struct {
+	// StateDir must be the same path on the host and where the agent runs.
+	StateDir string
+	// Socket is the path of the API's unix socket.
+	Socket string
+	// Engine is the engine that runs the containers.
+	Engine engine.Engine
+	// HostName is this host's name in the cloud; "" is the kernel's.
+	HostName string
+	// Version is the program's, for GET /v1/version.
+	Version string
+	Log     *slog.Logger
+	// Changes are options for the runner of changes; tests set failpoints.
+	Changes change.Options
+}
+
+// Agent is a running agent.
+type Agent struct {
+	Options
+	deployer *deploy.Deployer
+	secrets  *secret.Secrets
+	monitor  *health.Monitor
+	build    string
+}
+
+// Run runs an agent until ctx ends. It returns nil at an orderly end.
+func Run(ctx context.Context, options Options) (err error) {
+	a, closeStore, err := open(options)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeStore()) }()
+
+	listener, err := listen(options.Socket)
+	if err != nil {
+		return err
+	}
+	if err := a.deployer.Resume(ctx); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	server := &http.Server{
+		Handler: a.handler(), ReadHeaderTimeout: 10 * time.Second,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog:    slog.NewLogLogger(a.Log.Handler(), slog.LevelWarn),
+	}
+	group.Go(func() error {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("cannot serve the API on %s: %w", options.Socket, err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		// Streams end with ctx; what has not ended by then is cut off.
+		if err := server.Shutdown(ending); err != nil {
+			_ = server.Close()
+		}
+		return a.deployer.Stop(ending)
+	})
+	group.Go(func() error {
+		a.monitor.Run(ctx, func(err error) { a.Log.Warn("cannot see which containers to check", "error", err) })
+		return nil
+	})
+	a.Log.Info("the agent is ready", "socket", options.Socket, "state", options.StateDir, "version", options.Version)
+	return group.Wait()
+}
+
+func open(options Options) (*Agent, func() error, error) {
+	if options.Log == nil {
+		options.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	if options.HostName == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return nil, nil, fmt.Errorf("cannot learn this host's name: %w", err)
+		}
+		options.HostName = name
+	}
+	build, err := Build()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := os.MkdirAll(options.StateDir, 0o711); err != nil {
+		return nil, nil, fmt.Errorf("cannot make the state directory: %w", err)
+	}
+	db, err := store.Open(filepath.Join(options.StateDir, "store", "copse.db"))
+	if err != nil {
+		return nil, nil, err
+	}
+	secrets, err := secret.Open(filepath.Join(options.StateDir, "secrets"))
+	if err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	a := &Agent{Options: options, secrets: secrets, build: build}
+	a.deployer, err = deploy.New(deploy.Options{
+		Store: db, Engine: options.Engine, Secrets: secretKeeper{secrets},
+		Router: &router{proxy.New(filepath.Join(options.StateDir, "proxy"))},
+		Host:   hostFiles{stateDir: options.StateDir}, Clock: wallClock{}, HostName: options.HostName,
+		StateDir: options.StateDir, Logger: options.Log, Changes: options.Changes,
+	})
+	if err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	a.monitor = health.New(a.runCheck, a.targets, time.Now, parallelChecks)
+	return a, db.Close, nil
+}
+
+// listen makes the socket for root alone. A socket that a dead agent left is replaced; a living
+// agent is not.
+func listen(path string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("cannot make the directory of the API's socket: %w", err)
+	}
+	if conn, err := net.Dial("unix", path); err == nil {
+		return nil, errors.Join(fmt.Errorf("cannot listen on %s: another agent answers there", path), conn.Close())
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("cannot replace the socket of an earlier agent: %w", err)
+	}
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s: %w", path, err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot keep %s for root alone: %w", path, err), listener.Close())
+	}
+	return listener, nil
+}
+
+// Build is the hash of the running program.
+func Build() (string, error) {
+	f, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return "", fmt.Errorf("cannot read the running program: %w", err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", fmt.Errorf("cannot read the running program: %w", err)
+	}
+	return hex.EncodeToString(h.Sum(nil))[:12], nil
+}
+
+// wallClock is real time.
+type wallClock struct{}
+
+func (wallClock) Now() time.Time { return time.Now() }
+
+func (wallClock) Sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// runCheck runs a check inside a container for the monitor.
+func (a *Agent) runCheck(ctx context.Context, container string, check *tree.Check) (bool, string) {
+	ok, output, _ := deploy.RunCheck(ctx, a.Engine, container, check)
+	return ok, output
+}
+
+// targets are the active generations that run.
+func (a *Agent) targets(ctx context.Context) ([]health.Target, error) {
+	active, err := a.deployer.Active()
+	if err != nil || len(active) == 0 {
+		return nil, err
+	}
+	running, err := a.running(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var targets []health.Target
+	for _, name := range tree.SortedKeys(active) {
+		g := active[name]
+		if g.Container.Job != nil || !running[g.Name()] {
+			continue
+		}
+		targets = append(targets, health.Target{Name: g.Name(), Check: g.Container.Check, Started: g.Activated})
+	}
+	return targets, nil
+}
+
+func (a *Agent) running(ctx context.Context) (map[string]bool, error) {
+	containers, err := a.Engine.List(ctx, map[string]string{tree.LabelHost: a.HostName})
+	if err != nil {
+		return nil, err
+	}
+	running := map[string]bool{}
+	for _, c := range containers {
+		running[c.Name] = c.State == engine.Running
+	}
+	return running, nil
+}

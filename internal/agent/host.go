@@ -1,0 +1,172 @@
+// Copyright The Copse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"copse/internal/procfs"
+	"copse/internal/tree"
+)
+
+// hostFiles is what deploy does to the host besides asking the engine.
+type hostFiles struct {
+	stateDir string
+}
+
+// WriteFiles writes each file under its position, with the declared owner and mode.
+func (h hostFiles) WriteFiles(dir string, files []tree.File) error {
+	if len(files) == 0 {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return fmt.Errorf("cannot make the directory for a container's files: %w", err)
+	}
+	for i, f := range files {
+		path := filepath.Join(dir, strconv.Itoa(i))
+		if err := writeFile(path, []byte(f.Content), os.FileMode(f.Mode), f.UID, f.GID); err != nil {
+			return fmt.Errorf("cannot write the file for %s: %w", f.Target, err)
+		}
+	}
+	return nil
+}
+
+// writeFile makes a file appear complete under its name, or not at all.
+func writeFile(path string, content []byte, mode os.FileMode, uid, gid int) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(content)
+	err = errors.Join(err, tmp.Chmod(mode), tmp.Chown(uid, gid), tmp.Sync(), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(tmp.Name()))
+	}
+	return nil
+}
+
+// RemoveAll removes a directory of the state directory, and nothing outside of it.
+func (h hostFiles) RemoveAll(dir string) error {
+	below, err := filepath.Rel(h.stateDir, dir)
+	if err != nil || below == "." || strings.HasPrefix(below, "..") {
+		return fmt.Errorf("cannot remove %s: it is not below %s", dir, h.stateDir)
+	}
+	return os.RemoveAll(dir)
+}
+
+// MakeProxyDirectory makes the directory that holds the proxy's configuration and sockets.
+func (h hostFiles) MakeProxyDirectory(dir, user string) error {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return fmt.Errorf("cannot make the proxy's directory: %w", err)
+	}
+	uid, gid, err := numericUser(user)
+	if err != nil {
+		return fmt.Errorf("cannot give the proxy its directory %s: %w", dir, err)
+	}
+	return os.Chown(dir, uid, gid)
+}
+
+func numericUser(user string) (uid, gid int, err error) {
+	if user == "" {
+		return 0, 0, nil
+	}
+	u, g, both := strings.Cut(user, ":")
+	if uid, err = strconv.Atoi(u); err != nil {
+		return 0, 0, fmt.Errorf("user %q is not a number", user)
+	}
+	if !both {
+		return uid, uid, nil
+	}
+	if gid, err = strconv.Atoi(g); err != nil {
+		return 0, 0, fmt.Errorf("group of user %q is not a number", user)
+	}
+	return uid, gid, nil
+}
+
+// Listening says who listens on a port of this host, "" for nobody.
+func (h hostFiles) Listening(address string, port int, protocol string) (string, error) {
+	taken, err := occupied(address, port, protocol)
+	if err != nil || !taken {
+		return "", err
+	}
+	return claimant(port, protocol), nil
+}
+
+// occupied tries the port itself: that sees wildcard listeners and other address families as
+// the kernel does.
+func occupied(address string, port int, protocol string) (bool, error) {
+	at := net.JoinHostPort(address, strconv.Itoa(port))
+	var closer interface{ Close() error }
+	var err error
+	if protocol == "udp" {
+		closer, err = net.ListenPacket("udp", at)
+	} else {
+		closer, err = net.Listen("tcp", at)
+	}
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return true, nil
+	}
+	if errors.Is(err, syscall.EADDRNOTAVAIL) {
+		return false, fmt.Errorf("cannot listen at %s: this host does not have that address: set ADDRESS to one that it has", address)
+	}
+	if err != nil {
+		return false, fmt.Errorf("cannot tell whether port %d is free at %s: %w", port, address, err)
+	}
+	return false, closer.Close()
+}
+
+// claimant names the process that listens on a port, as well as this host lets it be known.
+func claimant(port int, protocol string) string {
+	unknown := "another process"
+	sockets, err := procfs.Sockets(procfs.TCP, procfs.TCP6, procfs.UDP, procfs.UDP6)
+	if err != nil {
+		return unknown
+	}
+	var inodes []uint64
+	for _, s := range sockets {
+		if int(s.Local.Port()) == port && strings.HasPrefix(string(s.Network), protocol) && (protocol == "udp" || s.State == procfs.Listening) {
+			inodes = append(inodes, s.Inode)
+		}
+	}
+	owners, _, err := procfs.Owners(inodes)
+	if err != nil {
+		return unknown
+	}
+	processes, err := procfs.Processes()
+	if err != nil {
+		return unknown
+	}
+	for _, inode := range inodes {
+		pids := owners[inode]
+		slices.Sort(pids)
+		for _, pid := range pids {
+			for _, p := range processes {
+				if p.PID == pid {
+					return fmt.Sprintf("process %d (%s)", pid, p.Command())
+				}
+			}
+		}
+	}
+	return unknown
+}
+
+// FreeSpace returns the bytes free for the state directory.
+func (h hostFiles) FreeSpace() (int64, error) {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(h.stateDir, &fs); err != nil {
+		return 0, fmt.Errorf("cannot tell how much space is free for %s: %w", h.stateDir, err)
+	}
+	return int64(fs.Bavail) * fs.Bsize, nil
+}

@@ -1,0 +1,112 @@
+// Copyright The Copse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"copse/internal/api"
+	"copse/internal/engine"
+	"copse/internal/logs"
+	"copse/internal/tree"
+)
+
+// getLogs streams the lines of containers in the order of time.
+func (a *Agent) getLogs(w http.ResponseWriter, r *http.Request) error {
+	_, selected, err := a.selected(r)
+	if err != nil {
+		return err
+	}
+	options, err := logOptions(r)
+	if err != nil {
+		return err
+	}
+	sources, err := a.logSources(r.Context(), selected, options)
+	if err != nil {
+		return err
+	}
+	out := newStream(w)
+	emit := func(l logs.Line[api.LogLine]) error {
+		line := l.Origin
+		line.Time, line.Stream, line.Text = l.Time, l.Stream, l.Text
+		return out.send(line)
+	}
+	if options.Follow {
+		err = logs.Follow(r.Context(), sources, emit)
+	} else {
+		err = logs.Merge(r.Context(), sources, emit)
+	}
+	if err != nil && r.Context().Err() == nil {
+		// The answer has begun: all that can still be said is said in the log.
+		a.Log.Warn("a stream of logs ended early", "error", err)
+	}
+	return nil
+}
+
+func logOptions(r *http.Request) (engine.LogOptions, error) {
+	query := r.URL.Query()
+	options := engine.LogOptions{Follow: query.Get("follow") == "true"}
+	if s := query.Get("since"); s != "" {
+		since, err := time.Parse(time.RFC3339Nano, s)
+		if err != nil {
+			return options, &api.Error{Code: "invalid", Message: fmt.Sprintf("since=%q is not a time of RFC 3339", s)}
+		}
+		options.Since = since
+	}
+	if s := query.Get("tail"); s != "" {
+		tail, err := strconv.Atoi(s)
+		if err != nil || tail < 0 {
+			return options, &api.Error{Code: "invalid", Message: fmt.Sprintf("tail=%q is not a number of lines", s)}
+		}
+		options.Tail = tail
+	}
+	return options, nil
+}
+
+// logSources are the selected containers that the engine has, jobs that have ended among them.
+func (a *Agent) logSources(ctx context.Context, selected map[string]bool, options engine.LogOptions) ([]logs.Source[api.LogLine], error) {
+	containers, err := a.Engine.List(ctx, map[string]string{tree.LabelHost: a.HostName})
+	if err != nil {
+		return nil, err
+	}
+	var sources []logs.Source[api.LogLine]
+	for _, c := range containers {
+		if !selected[c.Labels[tree.LabelContainer]] {
+			continue
+		}
+		generation, err := strconv.Atoi(c.Labels[tree.LabelGeneration])
+		if err != nil {
+			continue // not one of ours
+		}
+		origin := api.LogLine{
+			Host: a.HostName, Set: c.Labels[tree.LabelSet], Container: c.Labels[tree.LabelContainer], Generation: generation,
+		}
+		sources = append(sources, func(ctx context.Context, emit func(logs.Line[api.LogLine]) error) error {
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			var failed error
+			err := a.Engine.Logs(ctx, c.ID, options, func(l engine.LogLine) {
+				if failed != nil {
+					return
+				}
+				if failed = emit(logs.Line[api.LogLine]{Time: l.Time, Origin: origin, Stream: l.Stream, Text: l.Text}); failed != nil {
+					cancel()
+				}
+			})
+			if failed != nil {
+				return failed
+			}
+			if errors.Is(err, engine.ErrNotFound) {
+				return nil // it has been removed meanwhile
+			}
+			return err
+		})
+	}
+	return sources, nil
+}

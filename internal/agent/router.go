@@ -1,0 +1,49 @@
+// Copyright The Copse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"net"
+	"strconv"
+
+	"copse/internal/deploy"
+	"copse/internal/proxy"
+)
+
+// router makes HAProxy follow deploy's table.
+type router struct {
+	proxy *proxy.Proxy
+}
+
+// Apply implements deploy.Router.
+func (r *router) Apply(ctx context.Context, routes []deploy.Route) error {
+	var table proxy.Table
+	for _, route := range routes {
+		table.Backends = append(table.Backends, backend(route))
+	}
+	_, err := r.proxy.Sync(ctx, table)
+	return err
+}
+
+// Drain implements deploy.Router.
+func (r *router) Drain(ctx context.Context, frontend string, slot int) error {
+	return r.proxy.Drain(ctx, frontend, proxy.Slot(slot))
+}
+
+func backend(route deploy.Route) proxy.Backend {
+	f := route.Frontend
+	b := proxy.Backend{Name: f.Name, Mode: f.Mode, Addresses: f.Addresses, Port: f.Port, CheckPath: f.CheckPath}
+	for i, slot := range route.Slots {
+		server := proxy.Server{State: proxy.Maint, Generation: slot.Generation}
+		if slot.Port != 0 {
+			server.Address = net.JoinHostPort(f.Internal, strconv.Itoa(slot.Port))
+		}
+		if slot.State != "" {
+			server.State = proxy.State(slot.State)
+		}
+		b.Servers[i] = server
+	}
+	return b
+}

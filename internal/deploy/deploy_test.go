@@ -1,0 +1,547 @@
+// Copyright The Copse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"copse/internal/change"
+	"copse/internal/plan"
+	"copse/internal/tree"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+// cloud is a small cloud with one of each kind: a database with a volume, a job that fills it,
+// the proxy, and a service behind it.
+func cloud() *tree.Document {
+	service := func(set, name string) tree.Container {
+		return tree.Container{
+			Host: testHost, Set: set, Name: name, Component: name, Release: "2025.1",
+			Spec: tree.Spec{
+				Image: "copse/" + name + ":1", NetworkMode: "host", Restart: "always", StopGracePeriod: time.Second,
+				Environment: map[string]string{"MODE": "good"},
+			},
+			Check: &tree.Check{Test: []string{"check"}, StartPeriod: 5 * time.Second},
+		}
+	}
+	db := service("database-control", "db")
+	db.Spec.Mounts = []tree.Mount{{Type: tree.NamedVolume, Source: "copse_db", Target: "/var/lib/db"}}
+	db.Secrets = []tree.SecretMount{{Name: "db_password", Target: "/run/secrets/db_password"}}
+
+	job := service("openstack-interface", "api-db-sync")
+	job.Component = "api"
+	job.Spec.Restart, job.Check = "no", nil
+	job.Job = &tree.Job{Timeout: time.Minute, Writes: []string{"copse_db"}}
+	job.Secrets = []tree.SecretMount{{Name: "db_password", Target: "/run/secrets/db_password"}}
+	job.Depends = []tree.Dependency{{Name: "db", Condition: tree.Healthy}}
+
+	proxy := service("high-availability-control", "proxy")
+	proxy.Proxy = &tree.Proxy{Directory: "/var/lib/copse/proxy"}
+
+	api := service("openstack-interface", "api")
+	api.Frontend = &tree.Frontend{Name: "api", Addresses: []string{"192.0.2.1"}, Port: 5000, Internal: "127.0.0.1", Mode: "http"}
+	api.Update.Order = tree.StartFirst
+	api.Files = []tree.File{{Target: "/etc/api/policy.yaml", Content: "a: b\n", Mode: 0o644}}
+	api.Depends = []tree.Dependency{{Name: "api-db-sync", Condition: tree.Completed}, {Name: "db", Condition: tree.Healthy}}
+
+	worker := service("openstack-control", "worker")
+	worker.Depends = []tree.Dependency{{Name: "api", Condition: tree.Healthy}}
+
+	return &tree.Document{
+		Version: tree.DocumentVersion, Cloud: "test",
+		Sets: []tree.Set{
+			{Path: "database-control"}, {Path: "high-availability-control"}, {Path: "openstack-control"}, {Path: "openstack-interface"},
+		},
+		Containers: []tree.Container{db, job, proxy, api, worker},
+		Secrets:    []tree.Secret{{Name: "db_password", Generate: tree.Generator{Kind: "password", Length: 32}}},
+		Volumes:    []tree.Volume{{Host: testHost, Name: "copse_db"}},
+	}
+}
+
+func up(doc *tree.Document, names ...string) Request {
+	return Request{Kind: plan.Up, Document: doc, Options: plan.Options{Names: names}}
+}
+
+// with returns the cloud with one container changed.
+func with(name string, modify func(*tree.Container)) *tree.Document {
+	doc := cloud()
+	modify(doc.Container(name))
+	return doc
+}
+
+func mode(m string) func(*tree.Container) {
+	return func(c *tree.Container) {
+		c.Spec.Environment = maps.Clone(c.Spec.Environment)
+		c.Spec.Environment["MODE"] = m
+	}
+}
+
+func mustEnd(t *testing.T, c *change.Change, want change.Status) {
+	t.Helper()
+	if c == nil {
+		t.Fatalf("nothing was done; want a change that ends %s", want)
+	}
+	if got := c.Status(); got != want {
+		t.Fatalf("change ended %s: %v; want %s", got, c.Err(), want)
+	}
+}
+
+func mustServe(t *testing.T, w *world, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, w.serving()); diff != "" {
+		t.Errorf("what runs (-want +got):\n%s", diff)
+	}
+}
+
+func mustPlan(t *testing.T, w *world, r Request, want string) {
+	t.Helper()
+	if diff := cmp.Diff(strings.TrimLeft(want, "\n"), w.plan(r).String()); diff != "" {
+		t.Errorf("plan (-want +got):\n%s", diff)
+	}
+}
+
+func TestUpFromNothing(t *testing.T) {
+	w := newWorld(t)
+	mustPlan(t, w, up(cloud()), `
+create db: not created yet
+run api-db-sync: has not run yet after db
+create api: not created yet after api-db-sync, db
+create proxy: not created yet
+create worker: not created yet after api
+0 unchanged
+`)
+	mustEnd(t, w.do(up(cloud())), change.Done)
+	w.check()
+	if c := w.do(up(cloud())); c != nil {
+		t.Errorf("a second up did %q; want nothing", c.Summary)
+	}
+	if got := len(w.serving()); got != 4 {
+		t.Errorf("%d containers run: %v; want 4", got, w.serving())
+	}
+	if got := w.router.table(); len(got) != 1 || got[0].Slots[0].State != slotReady || got[0].Slots[0].Port == 0 {
+		t.Errorf("the proxy's table is %+v; want the api ready on an assigned port", got)
+	}
+}
+
+// names returns the present generation of each container by name.
+func names(t *testing.T, w *world) map[string]int {
+	t.Helper()
+	l := w.begin(0)
+	defer l.end()
+	active, err := l.deployer.Active()
+	if err != nil {
+		t.Fatal(err)
+	}
+	numbers := map[string]int{}
+	for name, g := range active {
+		numbers[name] = g.Number
+	}
+	return numbers
+}
+
+// TestOnlyWhatChanged holds R0.2: exactly the containers concerned get a new generation.
+func TestOnlyWhatChanged(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		prepare func(w *world)
+		doc     *tree.Document
+		want    string
+		changed []string
+	}{
+		{
+			name: "an environment value", doc: with("api", func(c *tree.Container) { c.Spec.Environment["NEW"] = "4" }),
+			want: `
+replace api.3 [start-first]: environment NEW added: 4
+4 unchanged
+`, changed: []string{"api"},
+		},
+		{
+			name: "a file", doc: with("api", func(c *tree.Container) { c.Files[0].Content = "a: c\n" }),
+			want: `
+replace api.3 [start-first]: file /etc/api/policy.yaml changed
+4 unchanged
+`, changed: []string{"api"},
+		},
+		{
+			name: "a secret", doc: cloud(), prepare: func(w *world) { w.secrets.versions["db_password"] = 2 },
+			want: `
+replace db.1 [stop-first]: secret db_password rotated (version 1 → 2)
+run api-db-sync: secret db_password rotated (version 1 → 2) after db
+3 unchanged
+`, changed: []string{"api-db-sync", "db"},
+		},
+		{
+			name: "a check", doc: with("db", func(c *tree.Container) { c.Check.Interval = time.Hour }),
+			want: "5 unchanged\n",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.numbered()
+			before := names(t, w)
+			if c.prepare != nil {
+				c.prepare(w)
+			}
+			mustPlan(t, w, up(c.doc), c.want)
+			if ended := w.do(up(c.doc)); ended != nil {
+				mustEnd(t, ended, change.Done)
+			}
+			w.check()
+			if left := w.plan(up(c.doc)); !left.Empty() {
+				t.Errorf("afterwards the plan is not empty:\n%s", left)
+			}
+			var changed []string
+			for _, name := range tree.SortedKeys(before) {
+				if names(t, w)[name] != before[name] {
+					changed = append(changed, name)
+				}
+			}
+			if diff := cmp.Diff(c.changed, changed); diff != "" {
+				t.Errorf("new generations (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// numbered brings the cloud up one container at a time, so that generations have known numbers:
+// db 1, api-db-sync 2, api 3, proxy 4, worker 5.
+func (w *world) numbered() {
+	w.t.Helper()
+	for _, name := range []string{"db", "api-db-sync", "api", "proxy", "worker"} {
+		if c := w.do(up(cloud(), name)); c == nil || c.Status() != change.Done {
+			w.t.Fatalf("cannot bring up %s: %v", name, c.Err())
+		}
+	}
+}
+
+// TestFailureLeavesTheOldOne holds R3.4: what fails is undone by itself and the old generation serves.
+func TestFailureLeavesTheOldOne(t *testing.T) {
+	for _, c := range []struct {
+		container, mode string
+		want            []string // in the error
+	}{
+		{"api", "never-ready", []string{"was not ready after", "the database does not answer", "mode is never-ready", "copse change"}},
+		{"api", "crash", []string{"ended with status 1", "mode is crash"}},
+		{"db", "never-ready", []string{"was not ready after", "mode is never-ready"}},
+		{"db", "crash", []string{"ended with status 1"}},
+		{"api-db-sync", "fail", []string{"failed with status 3", "mode is fail"}},
+	} {
+		t.Run(c.container+" "+c.mode, func(t *testing.T) {
+			w := newWorld(t)
+			w.numbered()
+			before := names(t, w)
+			ended := w.do(up(with(c.container, mode(c.mode))))
+			mustEnd(t, ended, change.Error)
+			for _, text := range c.want {
+				if !strings.Contains(ended.Err().Error(), text) {
+					t.Errorf("the error does not say %q:\n%v", text, ended.Err())
+				}
+			}
+			w.check()
+			if diff := cmp.Diff(before, names(t, w)); diff != "" {
+				t.Errorf("generations (-before +after):\n%s", diff)
+			}
+			mustServe(t, w, "api.3", "db.1", "proxy.4", "worker.5")
+			if p := w.plan(up(with(c.container, mode(c.mode)))); len(p.Steps) != 1 || p.Steps[0].Container != c.container {
+				t.Errorf("the next plan is\n%s\nwant what is left: %s", p, c.container)
+			}
+		})
+	}
+}
+
+// TestFirstStartFails: what depends on it is held, what does not is there.
+func TestFirstStartFails(t *testing.T) {
+	w := newWorld(t)
+	ended := w.do(up(with("api", mode("crash"))))
+	mustEnd(t, ended, change.Error)
+	w.check()
+	var up []string
+	for name := range names(t, w) {
+		up = append(up, name)
+	}
+	if len(up) != 3 || names(t, w)["worker"] != 0 || names(t, w)["api"] != 0 {
+		t.Errorf("active are %v; want db, its job and the proxy", up)
+	}
+	mustEnd(t, w.do(Request{Kind: plan.Up, Document: cloud()}), change.Done)
+	w.check()
+}
+
+func TestAtomicUndoesEverything(t *testing.T) {
+	w := newWorld(t)
+	w.numbered()
+	before := names(t, w)
+	doc := with("api", mode("never-ready"))
+	doc.Container("db").Spec.Environment["NEW"] = "1"
+	ended := w.do(Request{Kind: plan.Up, Document: doc, Atomic: true})
+	mustEnd(t, ended, change.Error)
+	w.check()
+	if diff := cmp.Diff(before, names(t, w)); diff != "" {
+		t.Errorf("generations (-before +after):\n%s", diff)
+	}
+	mustServe(t, w, "api.3", "db.1", "proxy.4", "worker.5")
+}
+
+func TestStopStartDown(t *testing.T) {
+	w := newWorld(t)
+	w.numbered()
+	mustPlan(t, w, Request{Kind: plan.Stop, Options: plan.Options{Names: []string{"db"}}}, `
+stop db.1: asked for
+note: api goes on running and depends on db, which will be stopped
+0 unchanged
+`)
+	mustEnd(t, w.do(Request{Kind: plan.Stop, Options: plan.Options{Names: []string{"db"}}}), change.Done)
+	mustServe(t, w, "api.3", "proxy.4", "worker.5")
+	w.engine.Restart()
+	mustPlan(t, w, Request{Kind: plan.Up}, `
+start db.1: stopped by change 6
+4 unchanged
+`)
+	mustEnd(t, w.do(Request{Kind: plan.Start, Options: plan.Options{Names: []string{"database-control"}}}), change.Done)
+	mustServe(t, w, "api.3", "db.1", "proxy.4", "worker.5")
+	w.check()
+
+	mustEnd(t, w.do(Request{Kind: plan.Down}), change.Done)
+	mustServe(t, w)
+	mustPlan(t, w, Request{Kind: plan.Up}, `
+create db: not created yet
+create api: not created yet after db
+create proxy: not created yet
+create worker: not created yet after api
+1 unchanged
+`)
+	mustEnd(t, w.do(Request{Kind: plan.Up}), change.Done)
+	w.check()
+
+	mustEnd(t, w.do(Request{Kind: plan.Down, Options: plan.Options{Volumes: true}}), change.Done)
+	if p := w.plan(Request{Kind: plan.Up}); p.Steps[1].Container != "api-db-sync" {
+		t.Errorf("after the data has gone the plan is\n%s\nwant the job that fills it among it", p)
+	}
+}
+
+// TestDrift: what vanished from the engine comes back under its own number.
+func TestDrift(t *testing.T) {
+	w := newWorld(t)
+	w.numbered()
+	for _, c := range []struct{ name, want string }{
+		{"db.1", "recreate db.1 (drift): the engine has no container db.1 any more\n4 unchanged\n"},
+		{"api.3", "recreate api.3 (drift): the engine has no container api.3 any more\n4 unchanged\n"},
+	} {
+		if err := w.engine.Remove(context.Background(), c.name, true); err != nil {
+			t.Fatal(err)
+		}
+		mustPlan(t, w, Request{Kind: plan.Up}, c.want)
+		mustEnd(t, w.do(Request{Kind: plan.Up}), change.Done)
+		w.check()
+		mustServe(t, w, "api.3", "db.1", "proxy.4", "worker.5")
+	}
+}
+
+func TestRefusedBeforeAnythingIsTouched(t *testing.T) {
+	revision := uint64(99)
+	unknown := cloud()
+	for _, c := range []struct {
+		name    string
+		prepare func(w *world)
+		request Request
+		is      error
+		says    string
+	}{
+		{name: "port taken", prepare: func(w *world) { w.taken[5000] = "process 77 (nc -l 5000)" }, request: up(cloud()),
+			is: ErrInvalid, says: "tcp port 5000 at 192.0.2.1 is needed by proxy and taken by process 77 (nc -l 5000)"},
+		{name: "disk full", prepare: func(w *world) { w.free = 1 << 20 }, request: up(cloud()), is: ErrInvalid, says: "make room"},
+		{name: "image missing", prepare: func(w *world) { w.engine.AnyImage = false }, request: up(cloud()),
+			is: ErrInvalid, says: "image copse/db:1 is not on this host: \"copse build\" makes it"},
+		{name: "newer document", request: up(&tree.Document{Version: tree.DocumentVersion + 1}), is: ErrNewerDocument, says: "which replaces the agent"},
+		{name: "stale", request: Request{Kind: plan.Up, Document: cloud(), Revision: &revision}, is: ErrStale, says: "look at the plan again"},
+		{name: "nothing declared", request: Request{Kind: plan.Stop}, is: ErrNothingDeclared, says: "copse up"},
+		{name: "unknown name", request: up(unknown, "wroker"), is: ErrInvalid, says: `did you mean "worker"?`},
+		{name: "cycle", request: up(with("db", func(c *tree.Container) {
+			c.Depends = []tree.Dependency{{Name: "worker", Condition: tree.Healthy}}
+		})), is: ErrInvalid, says: "containers wait for each other: api → api-db-sync → db → worker → api"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			if c.prepare != nil {
+				c.prepare(w)
+			}
+			l := w.begin(0)
+			defer l.end()
+			_, _, err := l.deployer.Submit(context.Background(), c.request)
+			if !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("error %v; want one that says %q", err, c.says)
+			}
+			if changes := w.engine.Changes(); len(changes) != 0 {
+				t.Errorf("it has touched the engine: %v", changes)
+			}
+		})
+	}
+}
+
+func TestSecondChangeIsRefused(t *testing.T) {
+	w := newWorld(t)
+	l := w.begin(1) // the first change never gets on
+	defer l.end()
+	if _, _, err := l.deployer.Submit(context.Background(), up(cloud())); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := l.deployer.Submit(context.Background(), up(cloud()))
+	var conflict *change.ConflictError
+	if !errors.As(err, &conflict) || conflict.Change != 1 || !strings.Contains(err.Error(), "copse abort 1") {
+		t.Errorf("error %v; want a conflict with change 1", err)
+	}
+}
+
+// scenarios are changes of a cloud that runs, for crashes at every boundary.
+func scenarios() map[string]Request {
+	all := with("api", func(c *tree.Container) { c.Spec.Environment["NEW"] = "1" })
+	for i := range all.Containers {
+		all.Containers[i].Spec.Environment["ALL"] = "1"
+	}
+	return map[string]Request{
+		"replace start-first":  up(with("api", func(c *tree.Container) { c.Spec.Environment["NEW"] = "1" })),
+		"replace stop-first":   up(with("db", func(c *tree.Container) { c.Spec.Environment["NEW"] = "1" })),
+		"replace all":          up(all),
+		"start-first fails":    up(with("api", mode("never-ready"))),
+		"stop-first fails":     up(with("db", mode("crash"))),
+		"job fails":            up(with("api-db-sync", mode("fail"))),
+		"atomic failure":       {Kind: plan.Up, Document: failing(all), Atomic: true},
+		"stop":                 {Kind: plan.Stop, Options: plan.Options{Names: []string{"db", "api"}}},
+		"restart":              {Kind: plan.Restart},
+		"down":                 {Kind: plan.Down},
+		"undeclare the worker": up(without("worker")),
+	}
+}
+
+func failing(doc *tree.Document) *tree.Document {
+	copied := *doc
+	copied.Containers = append([]tree.Container{}, doc.Containers...)
+	mode("never-ready")(copied.Container("worker"))
+	return &copied
+}
+
+func without(name string) *tree.Document {
+	doc := cloud()
+	for i := range doc.Containers {
+		if doc.Containers[i].Name == name {
+			doc.Containers = append(doc.Containers[:i], doc.Containers[i+1:]...)
+			break
+		}
+	}
+	return doc
+}
+
+// TestCrashAtEveryBoundary kills the agent at each boundary of each scenario: the next one ends
+// what was begun, with exactly the old or exactly the new of each container and nothing else.
+func TestCrashAtEveryBoundary(t *testing.T) {
+	scenarios := scenarios()
+	scenarios["from nothing"] = up(cloud())
+	for name, request := range scenarios {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for at := 1; ; at++ {
+				w := newWorld(t)
+				if name != "from nothing" {
+					w.numbered()
+				}
+				if !crashOnce(t, w, request, at) {
+					if at < 5 {
+						t.Errorf("there were only %d boundaries", at-1)
+					}
+					return
+				}
+				if t.Failed() {
+					t.Fatalf("with a crash at boundary %d", at)
+				}
+			}
+		})
+	}
+}
+
+// crashOnce runs a request that crashes at a boundary, and then another life to its end. It
+// says whether the crash came about.
+func crashOnce(t testing.TB, w *world, request Request, at int) bool {
+	t.Helper()
+	before := w.begin(at)
+	c, p, err := before.deployer.Submit(context.Background(), request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, crashed := before.wait(c.ID)
+	before.end()
+	if crashed {
+		after := w.begin(0)
+		ended, _ = after.wait(c.ID)
+		after.end()
+	}
+	if s := ended.Status(); s == change.Stuck {
+		t.Errorf("change %d is stuck: %v", c.ID, ended.Err())
+	}
+	w.check()
+	// What the change said it would do is done, or is still to do.
+	left := w.plan(Request{Kind: request.Kind, Document: request.Document, Options: request.Options})
+	if ended.Status() == change.Done && !left.Empty() && request.Kind != plan.Restart {
+		t.Errorf("the change is done and the next plan is\n%s", left)
+	}
+	if ended.Status() != change.Done && len(left.Steps) > len(p.Steps) {
+		t.Errorf("the next plan has more to do than before:\n%s\nbefore:\n%s", left, p)
+	}
+	return crashed
+}
+
+// TestRandomClouds: whatever the cloud and however it changes, after a plan is applied the next
+// one is empty, or says what failed.
+func TestRandomClouds(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		w := newWorld(t)
+		for range rapid.IntRange(1, 3).Draw(r, "changes") {
+			doc := randomCloud(r)
+			ended := w.do(up(doc))
+			w.check()
+			left := w.plan(up(doc))
+			if (ended == nil || ended.Status() == change.Done) && !left.Empty() {
+				r.Fatalf("the change is done and the next plan is\n%s", left)
+			}
+			if ended != nil && ended.Status() != change.Done && left.Empty() {
+				r.Fatalf("the change is %s and the next plan is empty", ended.Status())
+			}
+			if t.Failed() {
+				r.FailNow()
+			}
+		}
+	})
+}
+
+func randomCloud(r *rapid.T) *tree.Document {
+	doc := cloud()
+	template := *doc.Container("worker")
+	doc.Containers = doc.Containers[:4]
+	n := rapid.IntRange(0, 6).Draw(r, "containers")
+	for i := range n {
+		c := template
+		c.Name = fmt.Sprintf("c%d", i)
+		c.Depends = nil
+		for j := range i {
+			if rapid.Bool().Draw(r, "depends") {
+				c.Depends = append(c.Depends, tree.Dependency{Name: fmt.Sprintf("c%d", j), Condition: tree.Healthy})
+			}
+		}
+		c.Spec.Environment = map[string]string{
+			"MODE":  rapid.SampledFrom([]string{"good", "good", "good", "good", "crash", "never-ready"}).Draw(r, "mode"),
+			"VALUE": rapid.SampledFrom([]string{"1", "2"}).Draw(r, "value"),
+		}
+		if rapid.Bool().Draw(r, "start first") {
+			c.Update.Order = tree.StartFirst
+		}
+		doc.Containers = append(doc.Containers, c)
+	}
+	return doc
+}

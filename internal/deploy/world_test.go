@@ -1,0 +1,365 @@
+// Copyright The Copse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"copse/internal/change"
+	"copse/internal/engine"
+	"copse/internal/engine/fake"
+	"copse/internal/plan"
+	"copse/internal/store"
+	"copse/internal/tree"
+)
+
+const testHost = "host1"
+
+// world is everything outside of a Deployer; it outlives the Deployer's crashes.
+type world struct {
+	t        testing.TB
+	clock    *clock
+	engine   *fake.Engine
+	secrets  *secrets
+	router   *router
+	storeDir string
+
+	mu sync.Mutex
+	// taken are the ports that foreign processes have, dirs the directories of generations.
+	taken map[int]string
+	dirs  map[string]bool
+	free  int64
+}
+
+func newWorld(t testing.TB) *world {
+	w := &world{
+		t: t, clock: &clock{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)},
+		secrets: &secrets{versions: map[string]int{}}, router: &router{},
+		storeDir: t.TempDir(), taken: map[int]string{}, dirs: map[string]bool{}, free: 1 << 40,
+	}
+	w.engine = &fake.Engine{Now: w.clock.Now, Sleep: w.clock.Sleep, AnyImage: true, Program: w.program}
+	return w
+}
+
+// program behaves as the container's environment says: MODE=crash, never-ready, fail.
+func (w *world) program(_ string, spec tree.Spec) fake.Program {
+	mode := spec.Environment["MODE"]
+	p := fake.Program{Lines: []fake.Line{{Text: "mode is " + mode}}}
+	if spec.Labels[tree.LabelJob] != "" {
+		p.Exit = &fake.Exit{}
+		if mode == "fail" {
+			p.Exit.Code = 3
+		}
+	}
+	if mode == "crash" {
+		p.Exit = &fake.Exit{After: 100 * time.Millisecond, Code: 1}
+	}
+	p.Exec = func(_ context.Context, e engine.Exec) (int, error) {
+		if mode == "never-ready" || mode == "crash" {
+			fmt.Fprintln(e.Stdout, "the database does not answer")
+			return 1, nil
+		}
+		return 0, nil
+	}
+	return p
+}
+
+// life is one run of an agent's deployer.
+type life struct {
+	w        *world
+	store    *store.Store
+	deployer *Deployer
+
+	mu      sync.Mutex
+	passed  int
+	crashAt int // 0 for never
+	dead    bool
+	crashed chan struct{}
+}
+
+func (w *world) begin(crashAt int) *life {
+	w.t.Helper()
+	l := &life{w: w, crashAt: crashAt, crashed: make(chan struct{})}
+	var err error
+	l.store, err = store.Open(filepath.Join(w.storeDir, "db"), store.WithoutSync())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	l.deployer, err = New(Options{
+		Store: l.store, Engine: w.engine, Secrets: w.secrets, Router: w.router, Host: w, Clock: w.clock,
+		HostName: testHost, StateDir: "/var/lib/copse",
+		Changes: change.Options{Failpoint: l.boundary},
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := l.deployer.Resume(context.Background()); err != nil {
+		w.t.Fatal(err)
+	}
+	return l
+}
+
+func (l *life) boundary(string) {
+	l.mu.Lock()
+	if !l.dead {
+		l.passed++
+		if l.passed == l.crashAt {
+			l.dead = true
+			close(l.crashed)
+		}
+	}
+	dead := l.dead
+	l.mu.Unlock()
+	if dead {
+		runtime.Goexit()
+	}
+}
+
+func (l *life) end() {
+	l.w.t.Helper()
+	if err := l.deployer.Stop(context.Background()); err != nil {
+		l.w.t.Fatal(err)
+	}
+	if err := l.store.Close(); err != nil {
+		l.w.t.Fatal(err)
+	}
+}
+
+// wait waits for the end of a change, or a crash.
+func (l *life) wait(id int) (c *change.Change, crashed bool) {
+	l.w.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-l.crashed:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	c, err := l.deployer.Changes().Wait(ctx, id)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dead {
+		return nil, true
+	}
+	if err != nil {
+		l.w.t.Fatal(err)
+	}
+	return c, false
+}
+
+// do submits a request and waits for its end, in one life without a crash. A nil change means
+// that there was nothing to do.
+func (w *world) do(r Request) *change.Change {
+	w.t.Helper()
+	l := w.begin(0)
+	defer l.end()
+	c, _, err := l.deployer.Submit(context.Background(), r)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if c == nil {
+		return nil
+	}
+	c, _ = l.wait(c.ID)
+	return c
+}
+
+func (w *world) plan(r Request) *plan.Plan {
+	w.t.Helper()
+	l := w.begin(0)
+	defer l.end()
+	p, err := l.deployer.Plan(context.Background(), r)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return p
+}
+
+// check holds what must always be true between changes: each active generation has exactly one
+// container, nothing else carries our labels, and the engine has seen no two generations fight.
+func (w *world) check() {
+	w.t.Helper()
+	l := w.begin(0)
+	defer l.end()
+	active, err := l.deployer.Active()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	want := map[string]bool{}
+	for _, g := range active {
+		want[g.Name()] = g.Container.Job == nil
+	}
+	containers, err := w.engine.List(context.Background(), map[string]string{tree.LabelHost: testHost})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, c := range containers {
+		if _, known := want[c.Name]; !known {
+			w.t.Errorf("stray container %s (%s)", c.Name, c.State)
+		}
+		delete(want, c.Name)
+	}
+	for _, name := range tree.SortedKeys(want) {
+		if !want[name] {
+			continue // a job that has ended needs no container
+		}
+		w.t.Errorf("active generation %s has no container", name)
+	}
+	generations, err := l.deployer.Generations()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, g := range generations {
+		if g.State == tree.Preparing {
+			w.t.Errorf("generation %s was left in preparation", g.Name())
+		}
+	}
+	for _, v := range w.engine.Violations() {
+		w.t.Errorf("violation: %s", v)
+	}
+	for _, r := range w.router.table() {
+		ready := 0
+		for _, s := range r.Slots {
+			if s.State == slotDrain {
+				w.t.Errorf("front end %s was left draining", r.Frontend.Name)
+			}
+			if s.State == slotReady {
+				ready++
+				if g := active[r.Frontend.Name]; g == nil || g.Number != s.Generation {
+					w.t.Errorf("front end %s goes to generation %d, which is not the active one", r.Frontend.Name, s.Generation)
+				}
+			}
+		}
+		if ready > 1 {
+			w.t.Errorf("front end %s goes to %d generations", r.Frontend.Name, ready)
+		}
+	}
+}
+
+// serving returns the names of the generations that run, sorted.
+func (w *world) serving() []string { return w.engine.Running() }
+
+// WriteFiles implements Host.
+func (w *world) WriteFiles(dir string, files []tree.File) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(files) > 0 {
+		w.dirs[dir] = true
+	}
+	return nil
+}
+
+// RemoveAll implements Host.
+func (w *world) RemoveAll(dir string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for d := range w.dirs {
+		if d == dir || filepath.Dir(d) == dir {
+			delete(w.dirs, d)
+		}
+	}
+	return nil
+}
+
+// MakeProxyDirectory implements Host.
+func (w *world) MakeProxyDirectory(string, string) error { return nil }
+
+// Listening implements Host.
+func (w *world) Listening(_ string, port int, _ string) (string, error) { return w.taken[port], nil }
+
+// FreeSpace implements Host.
+func (w *world) FreeSpace() (int64, error) { return w.free, nil }
+
+// clock is time that passes only where somebody sleeps.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(time.Millisecond)
+	return c.now
+}
+
+func (c *clock) Sleep(ctx context.Context, d time.Duration) error {
+	c.mu.Lock()
+	c.now = c.now.Add(d)
+	c.mu.Unlock()
+	return ctx.Err()
+}
+
+// secrets counts versions.
+type secrets struct {
+	mu       sync.Mutex
+	versions map[string]int
+}
+
+func (s *secrets) Ensure(secret tree.Secret) (int, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v := s.versions[secret.Name]; v != 0 {
+		return v, false, nil
+	}
+	s.versions[secret.Name] = 1
+	return 1, true, nil
+}
+
+func (s *secrets) Rotate(secret tree.Secret) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.versions[secret.Name]++
+	return s.versions[secret.Name], nil
+}
+
+func (s *secrets) Versions() (map[string]int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	copied := map[string]int{}
+	for k, v := range s.versions {
+		copied[k] = v
+	}
+	return copied, nil
+}
+
+func (s *secrets) Place(_ string, mounts []tree.SecretMount, versions map[string]int) error {
+	for _, m := range mounts {
+		if versions[m.Name] == 0 {
+			return errors.New("secret " + m.Name + " has no version")
+		}
+	}
+	return nil
+}
+
+// router remembers the last table.
+type router struct {
+	mu     sync.Mutex
+	routes []Route
+}
+
+func (r *router) Apply(_ context.Context, table []Route) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.routes = slices.Clone(table)
+	return nil
+}
+
+func (r *router) Drain(context.Context, string, int) error { return nil }
+
+func (r *router) table() []Route {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.routes)
+}
