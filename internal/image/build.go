@@ -49,57 +49,46 @@ type Result struct {
 }
 
 // Build makes sure that the engine has all of the images, and returns what became of them and of
-// those below that had to be built. Images that do not stand on each other are built in parallel;
-// when one fails the others go on, and the error has all failures.
+// those below that had to be built. Images that do not stand on each other are built in parallel,
+// those that most others wait for first; when one fails the others go on, and the error has all
+// failures.
 func (b *Builder) Build(ctx context.Context, images []Image) ([]Result, error) {
-	run := &run{Builder: b, tasks: map[string]*task{}}
+	run := &run{Builder: b, queue: newQueue(), tasks: map[string]*task{}, rootErrs: map[string]error{}}
+	run.source = sync.OnceValues(b.Source)
 	for _, image := range images {
 		if err := run.add(ctx, image); err != nil {
 			return nil, err
 		}
 	}
-	if run.work > 0 {
-		if err := run.prepare(ctx); err != nil {
+	if run.queue.left > 0 {
+		var err error
+		if run.buildkit, err = connect(ctx, run.Engine); err != nil {
 			return nil, err
 		}
-		defer run.close()
+		// The connection has nothing that a failed end could lose.
+		defer func() { _ = run.buildkit.Close() }()
 	}
-	var group sync.WaitGroup
-	for _, reference := range run.order {
-		group.Go(func() { run.build(ctx, run.tasks[reference]) })
-	}
-	group.Wait()
+	run.announce()
+	run.work(ctx)
 	var results []Result
 	var errs []error
-	for _, reference := range run.order {
-		t := run.tasks[reference]
+	for _, t := range run.order {
 		results = append(results, Result{Image: t.image, State: t.state, Elapsed: t.elapsed})
-		if t.err != nil && t.state == Failed {
+		if t.state == Failed {
 			errs = append(errs, t.err)
 		}
 	}
 	return results, errors.Join(errs...)
 }
 
-// task is one image of a run.
-type task struct {
-	image   Image
-	below   *task // nil where it is the root file system
-	done    chan struct{}
-	state   State
-	elapsed time.Duration
-	err     error
-}
-
 // run is one call of Build.
 type run struct {
 	*Builder
-	tasks    map[string]*task
-	order    []string
-	work     int
+	tasks    map[string]*task // by reference
+	order    []*task
+	queue    *queue
 	buildkit *client.Client
-	source   PackageSource
-	slots    chan struct{}
+	source   func() (PackageSource, error)
 	telling  sync.Mutex
 	roots    sync.Mutex
 	rootErrs map[string]error
@@ -110,48 +99,58 @@ func (r *run) add(ctx context.Context, image Image) error {
 	if r.tasks[image.Reference] != nil {
 		return nil
 	}
-	t := &task{image: image, done: make(chan struct{}), state: Waiting}
+	t := &task{image: image, state: Waiting}
 	switch _, err := r.Engine.Image(ctx, image.Reference); {
 	case err == nil:
 		t.state = Present
 	case !errors.Is(err, engine.ErrNotFound):
 		return fmt.Errorf("cannot ask the engine for image %s: %w", image.Reference, err)
+	case image.Parent == "":
+		r.queue.add(t, nil)
 	default:
-		r.work++
-		if image.Parent != "" {
-			below, err := r.Catalogue.Resolve(image.Release, image.Parent)
-			if err != nil {
-				return err
-			}
-			if err := r.add(ctx, below); err != nil {
-				return err
-			}
-			t.below = r.tasks[below.Reference]
+		parent, err := r.Catalogue.Resolve(image.Release, image.Parent)
+		if err != nil {
+			return err
 		}
+		if err := r.add(ctx, parent); err != nil {
+			return err
+		}
+		r.queue.add(t, r.tasks[parent.Reference])
 	}
 	r.tasks[image.Reference] = t
-	r.order = append(r.order, image.Reference)
+	r.order = append(r.order, t)
 	return nil
 }
 
-func (r *run) prepare(ctx context.Context) error {
+// announce tells what there is to do and what not.
+func (r *run) announce() {
+	for _, t := range r.order {
+		event := Progress{State: t.state}
+		if t.below != nil {
+			event.Text = t.below.image.Name
+		}
+		r.tell(t, event)
+	}
+}
+
+// work builds everything in the queue and returns when nothing is left.
+func (r *run) work(ctx context.Context) {
 	parallel := r.Parallel
 	if parallel <= 0 {
 		parallel = max(2, runtime.NumCPU())
 	}
-	r.slots = make(chan struct{}, parallel)
-	r.rootErrs = map[string]error{}
-	var err error
-	if r.source, err = r.Source(); err != nil {
-		return err
+	var workers sync.WaitGroup
+	for range parallel {
+		workers.Go(func() {
+			for t := r.queue.take(); t != nil; t = r.queue.take() {
+				r.build(ctx, t)
+				for _, held := range r.queue.finish(t) {
+					r.tell(held, Progress{State: Held, Text: held.below.image.Name, Err: t.err})
+				}
+			}
+		})
 	}
-	r.buildkit, err = connect(ctx, r.Engine)
-	return err
-}
-
-func (r *run) close() {
-	// The connection has nothing that a failed end could lose.
-	_ = r.buildkit.Close()
+	workers.Wait()
 }
 
 func (r *run) tell(t *task, event Progress) {
@@ -164,30 +163,7 @@ func (r *run) tell(t *task, event Progress) {
 	r.Progress(event)
 }
 
-// build waits for what is below a task, builds it and closes its done.
 func (r *run) build(ctx context.Context, t *task) {
-	defer close(t.done)
-	if t.state == Present {
-		r.tell(t, Progress{State: Present})
-		return
-	}
-	if t.below != nil {
-		r.tell(t, Progress{State: Waiting, Text: t.below.image.Name})
-		<-t.below.done
-		if t.below.state == Failed || t.below.state == Held {
-			t.state = Held
-			t.err = t.below.err
-			r.tell(t, Progress{State: Held, Text: t.below.image.Name, Err: t.below.err})
-			return
-		}
-	}
-	select {
-	case r.slots <- struct{}{}:
-		defer func() { <-r.slots }()
-	case <-ctx.Done():
-		t.state, t.err = Failed, fmt.Errorf("cannot build image %s: %w", t.image.Name, ctx.Err())
-		return
-	}
 	began := time.Now()
 	r.tell(t, Progress{State: Building})
 	t.err = r.buildOne(ctx, t)
@@ -200,26 +176,38 @@ func (r *run) build(ctx context.Context, t *task) {
 }
 
 func (r *run) buildOne(ctx context.Context, t *task) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("cannot build image %s: %w", t.image.Name, err)
+	}
 	if t.image.Parent == "" {
 		if err := r.rootFS(ctx, t); err != nil {
 			return err
 		}
 	}
-	return solve(ctx, r.buildkit, t.image, r.secrets(t.image), func(p Progress) { r.tell(t, p) })
+	secrets, err := r.secrets(t.image)
+	if err != nil {
+		return err
+	}
+	return solve(ctx, r.buildkit, t.image, secrets, func(p Progress) { r.tell(t, p) })
 }
 
 // secrets are what a build may use but not keep: the paths are those of catalog/images/image.
-func (r *run) secrets(image Image) map[string][]byte {
+func (r *run) secrets(image Image) (map[string][]byte, error) {
 	const directory = "/run/build/"
 	// A root file system that was pulled knows where its packages come from, unless it is said.
-	if image.RootFS.Pulled && r.Catalogue.override.APT.Sources == "" {
-		return map[string][]byte{"apt.conf": []byte(r.source.configuration(""))}
+	if apt := r.Catalogue.override.APT; image.RootFS.Pulled && apt.Sources == "" {
+		own := PackageSource{options: apt.Options}
+		return map[string][]byte{"apt.conf": []byte(own.configuration(""))}, nil
+	}
+	source, err := r.source()
+	if err != nil {
+		return nil, err
 	}
 	return map[string][]byte{
-		"apt.conf":     []byte(r.source.configuration(directory + "sources.list")),
-		"sources.list": []byte(r.source.list(image.Suites, directory+"keyring.gpg")),
-		"keyring.gpg":  r.source.keyring,
-	}
+		"apt.conf":     []byte(source.configuration(directory + "sources.list")),
+		"sources.list": []byte(source.list(image.Suites, directory+"keyring.gpg")),
+		"keyring.gpg":  source.keyring,
+	}, nil
 }
 
 // rootFS makes sure that the engine has what the lowest image stands on.
@@ -260,7 +248,11 @@ func (r *run) fetchRootFS(ctx context.Context, t *task, root RootFS) error {
 	if err := os.Chmod(directory, 0o755); err != nil {
 		return fmt.Errorf("cannot bootstrap suite %s: %w", root.Suite, err)
 	}
-	archive, err := bootstrap(ctx, root, r.source, directory, log)
+	source, err := r.source()
+	if err != nil {
+		return err
+	}
+	archive, err := bootstrap(ctx, root, source, directory, log)
 	if err != nil {
 		return err
 	}

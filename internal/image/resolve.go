@@ -118,7 +118,7 @@ func (c *Catalogue) resolve(releaseName, name string) (Image, error) {
 	image.Dockerfile, err = render(layers, data{
 		Name: name, Kind: changed.Kind, Component: changed.Component, Release: releaseName, Suite: release.Suite,
 		From: image.From, User: changed.User, Packages: changed.Packages, Exclude: changed.Exclude,
-		ConfigFile: changed.ConfigFile,
+		ConfigFile:       changed.ConfigFile,
 		OptionNamespaces: changed.OptionNamespaces, Variables: changed.Variables,
 	})
 	if err != nil {
