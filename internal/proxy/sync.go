@@ -1,0 +1,267 @@
+// Copyright The Copse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Outcome says what Sync had to do to the running process.
+type Outcome string
+
+// The outcomes of Sync.
+const (
+	NotRunning Outcome = "not running" // the file is written, for the next start
+	Unchanged  Outcome = "unchanged"
+	Switched   Outcome = "switched" // through the runtime socket
+	Reloaded   Outcome = "reloaded"
+)
+
+// Sync makes table true: in the configuration file first, then in the running process, where
+// there is one. Calling it again, or after a crash in the middle, does what is left to do.
+//
+// Servers become ready before others are drained, so a front end is never without one. Where
+// front ends differ, HAProxy is reloaded; when it refuses, the former configuration is put
+// back and the process goes on as before. Front ends that are held stay held.
+func (p *Proxy) Sync(ctx context.Context, table Table) (Outcome, error) {
+	p.syncing.Lock()
+	defer p.syncing.Unlock()
+	content, err := Render(p.dir, table)
+	if err != nil {
+		return "", err
+	}
+	running, err := p.running(ctx)
+	stopped := errors.Is(err, errNotRunning)
+	if err != nil && !stopped {
+		return "", err
+	}
+	wanted := description(p.dir, table)
+	if !stopped && running != wanted {
+		if err := p.checkBinds(ctx, content); err != nil {
+			return "", err
+		}
+	}
+	former, err := p.write(content)
+	if err != nil {
+		return "", err
+	}
+	if stopped {
+		return NotRunning, nil
+	}
+	outcome := Unchanged
+	if running != wanted {
+		if err := p.reloadHeld(ctx, wanted); err != nil {
+			return "", errors.Join(err, p.restore(former))
+		}
+		outcome = Reloaded
+	}
+	changed, err := p.apply(ctx, table)
+	if err != nil {
+		return "", err
+	}
+	if changed && outcome == Unchanged {
+		outcome = Switched
+	}
+	return outcome, nil
+}
+
+// checkBinds finds out whether HAProxy could listen where it does not yet. Where it cannot, it
+// refuses the whole configuration, but not before it has asked its serving process to let go
+// of all ports for two seconds: no client could connect meanwhile.
+func (p *Proxy) checkBinds(ctx context.Context, content []byte) error {
+	former, err := os.ReadFile(ConfigPath(p.dir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot read the proxy's configuration: %w", err)
+	}
+	has := binds(former)
+	var listen net.ListenConfig
+	for bind := range binds(content) {
+		if has[bind] {
+			continue
+		}
+		listener, err := listen.Listen(ctx, "tcp", bind)
+		if err != nil {
+			return fmt.Errorf("cannot let the proxy listen at %s, it goes on as before: %w", bind, err)
+		}
+		if err := listener.Close(); err != nil {
+			return fmt.Errorf("cannot let go of %s: %w", bind, err)
+		}
+	}
+	return nil
+}
+
+// binds returns where a rendered configuration listens.
+func binds(content []byte) map[string]bool {
+	found := map[string]bool{}
+	for line := range strings.Lines(string(content)) {
+		if bind, is := strings.CutPrefix(line, "    bind "); is {
+			found[strings.TrimSpace(bind)] = true
+		}
+	}
+	return found
+}
+
+// write puts the configuration in place and returns the one that was there, nil for none.
+func (p *Proxy) write(content []byte) (former []byte, err error) {
+	path := ConfigPath(p.dir)
+	former, err = os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("cannot read the proxy's configuration: %w", err)
+	}
+	if err == nil && bytes.Equal(former, content) {
+		return former, nil
+	}
+	if err := replaceFile(path, content); err != nil {
+		return nil, fmt.Errorf("cannot write the proxy's configuration: %w", err)
+	}
+	return former, nil
+}
+
+func (p *Proxy) restore(former []byte) error {
+	if former == nil {
+		return nil
+	}
+	if err := replaceFile(ConfigPath(p.dir), former); err != nil {
+		return fmt.Errorf("cannot put the proxy's former configuration back: %w", err)
+	}
+	return nil
+}
+
+// replaceFile writes a file so that a reader, or a crash, sees the old or the new one whole.
+// HAProxy has a user of its own, who must be able to read it; there is no secret in it.
+func replaceFile(path string, content []byte) (err error) {
+	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			file.Close()
+			os.Remove(file.Name())
+		}
+	}()
+	if _, err := file.Write(content); err != nil {
+		return err
+	}
+	if err := file.Chmod(0o644); err != nil {
+		return err
+	}
+	if err := file.Sync(); err != nil {
+		return err
+	}
+	if err := file.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(file.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}
+
+// reloadHeld reloads and holds again what was held: a new process starts open.
+func (p *Proxy) reloadHeld(ctx context.Context, wanted string) error {
+	before, err := p.stats(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.reload(ctx, wanted); err != nil {
+		return err
+	}
+	after, err := p.stats(ctx)
+	if err != nil {
+		return err
+	}
+	for name, s := range before {
+		frontend, isFrontend := cutFrontend(name)
+		if _, still := after[name]; isFrontend && still && s.limit == 0 {
+			if err := p.limit(ctx, frontend, 0); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// apply makes the slots of the running process those of the table.
+func (p *Proxy) apply(ctx context.Context, table Table) (changed bool, err error) {
+	servers, err := p.liveServers(ctx)
+	if err != nil {
+		return false, err
+	}
+	// What becomes ready goes first.
+	for _, pass := range []bool{true, false} {
+		for _, backend := range table.Backends {
+			for i, server := range backend.Servers {
+				address, state := server.effective()
+				if (state == Ready) != pass {
+					continue
+				}
+				name := backend.Name + "/" + Slot(i).String()
+				now, found := servers[name]
+				if !found {
+					return changed, fmt.Errorf("cannot set server %s: the proxy does not have it", name)
+				}
+				did, err := p.set(ctx, name, now, live{address, state})
+				if err != nil {
+					return changed, err
+				}
+				changed = changed || did
+			}
+		}
+	}
+	if !changed {
+		return false, nil
+	}
+	return true, p.verify(ctx, table)
+}
+
+// set changes one slot from what it is to what it is to be.
+func (p *Proxy) set(ctx context.Context, name string, now, wanted live) (changed bool, err error) {
+	if now.address != wanted.address {
+		command := fmt.Sprintf("set server %s addr %s port %d", name, wanted.address.Addr(), wanted.address.Port())
+		if err := p.tell(ctx, command, "changed from", "no need to change"); err != nil {
+			return false, err
+		}
+		changed = true
+	}
+	if now.state != wanted.state {
+		if err := p.tell(ctx, fmt.Sprintf("set server %s state %s", name, wanted.state)); err != nil {
+			return changed, err
+		}
+		changed = true
+	}
+	return changed, nil
+}
+
+// verify reads back what was set: most commands say nothing, whether they worked or not.
+func (p *Proxy) verify(ctx context.Context, table Table) error {
+	servers, err := p.liveServers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, backend := range table.Backends {
+		for i, server := range backend.Servers {
+			address, state := server.effective()
+			name := backend.Name + "/" + Slot(i).String()
+			if got, want := servers[name], (live{address, state}); got != want {
+				return fmt.Errorf("cannot set server %s: the proxy has it %s at %s, wanted is %s at %s",
+					name, got.state, got.address, want.state, want.address)
+			}
+		}
+	}
+	return nil
+}
