@@ -4,183 +4,324 @@
 package secret
 
 import (
-	"bytes"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"copse/internal/tree"
 )
+
+func open(t *testing.T) *Secrets {
+	t.Helper()
+	secrets, err := Open(filepath.Join(t.TempDir(), "state", "secrets"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return secrets
+}
 
 func password(name string) tree.Secret {
 	return tree.Secret{Name: name, Generate: tree.Generator{Kind: "password", Length: 32}}
 }
 
-func open(t *testing.T) (*Secrets, string) {
+func reveal(t *testing.T, secrets *Secrets, name string, version int) string {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "secrets")
-	s, err := Open(dir)
+	value, err := secrets.Value(name, version)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s, dir
+	return value.Reveal()
 }
 
-func value(t *testing.T, s *Secrets, name string, version int) string {
-	t.Helper()
-	v, err := s.Value(name, version)
+func TestEnsure(t *testing.T) {
+	secrets := open(t)
+	version, created, err := secrets.Ensure(password("keystone_db"))
+	if err != nil || version != 1 || !created {
+		t.Fatalf("first: %d, %t, %v", version, created, err)
+	}
+	value := reveal(t, secrets, "keystone_db", 1)
+	again, err := Open(secrets.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return v.Reveal()
+	if version, created, err := again.Ensure(password("keystone_db")); err != nil || version != 1 || created {
+		t.Fatalf("again: %d, %t, %v", version, created, err)
+	}
+	if reveal(t, again, "keystone_db", 1) != value {
+		t.Error("the value changed")
+	}
+	for path, want := range map[string]fs.FileMode{"": 0o700, "keystone_db": 0o700, "keystone_db/1": 0o400} {
+		info, err := os.Stat(filepath.Join(secrets.dir, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Mode().Perm(); got != want {
+			t.Errorf("%q has mode %o, want %o", path, got, want)
+		}
+	}
 }
 
 func TestKinds(t *testing.T) {
-	for kind, pattern := range map[string]string{
-		"password": `^[A-Za-z0-9]{24}$`, "hex": `^[0-9a-f]{48}$`, "base64": `^[A-Za-z0-9_-]{32}$`,
-	} {
-		s, _ := open(t)
-		if _, _, err := s.Ensure(tree.Secret{Name: "x", Generate: tree.Generator{Kind: kind, Length: 24}}); err != nil {
-			t.Fatal(err)
-		}
-		if got := value(t, s, "x", 1); !regexp.MustCompile(pattern).MatchString(got) {
-			t.Errorf("a secret of kind %s does not match %s", kind, pattern)
+	seen := map[string]bool{}
+	for range 20 {
+		for _, kind := range []string{"password", "hex", "base64"} {
+			value, err := generate(tree.Generator{Kind: kind, Length: 32})
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := value.Reveal()
+			if seen[text] {
+				t.Fatalf("%s: twice the same", kind)
+			}
+			seen[text] = true
+			var raw []byte
+			switch kind {
+			case "password":
+				if strings.Trim(text, alphabet) != "" || len(text) != 32 {
+					t.Errorf("password of %d characters, or with strange ones", len(text))
+				}
+				continue
+			case "hex":
+				raw, err = hex.DecodeString(text)
+			case "base64":
+				raw, err = base64.URLEncoding.DecodeString(text)
+			}
+			if err != nil || len(raw) != 32 {
+				t.Errorf("%s: %d bytes, %v", kind, len(raw), err)
+			}
 		}
 	}
-	s, _ := open(t)
-	for _, g := range []tree.Generator{{Kind: "pin", Length: 4}, {Kind: "hex"}} {
-		if _, _, err := s.Ensure(tree.Secret{Name: "x", Generate: g}); err == nil || !strings.Contains(err.Error(), "secret x") {
-			t.Errorf("%+v: error %v; want one that names the secret", g, err)
+	for _, bad := range []tree.Generator{{}, {Kind: "uuid", Length: 32}, {Kind: "hex", Length: 4}, {Kind: "hex", Length: 1 << 20}} {
+		if _, err := generate(bad); err == nil {
+			t.Errorf("%+v makes a value", bad)
 		}
 	}
 }
 
-func TestEnsureAndRotate(t *testing.T) {
-	s, dir := open(t)
-	version, created, err := s.Ensure(password("db"))
-	if err != nil || version != 1 || !created {
-		t.Fatalf("first: version %d, created %t, %v", version, created, err)
+func TestRotateKeepsThree(t *testing.T) {
+	secrets := open(t)
+	if _, err := secrets.Rotate(password("a")); !errors.Is(err, ErrNotFound) {
+		t.Fatalf("what does not exist is rotated: %v", err)
 	}
-	first := value(t, s, "db", 1)
-	if version, created, err = s.Ensure(password("db")); err != nil || version != 1 || created {
-		t.Fatalf("again: version %d, created %t, %v", version, created, err)
+	if _, _, err := secrets.Ensure(password("a")); err != nil {
+		t.Fatal(err)
 	}
-	if value(t, s, "db", 1) != first {
-		t.Error("a second Ensure has changed the value")
-	}
+	values := map[int]string{1: reveal(t, secrets, "a", 1)}
 	for want := 2; want <= 5; want++ {
-		if got, err := s.Rotate(password("db")); err != nil || got != want {
-			t.Fatalf("rotate: version %d, %v; want %d", got, err, want)
+		version, err := secrets.Rotate(password("a"))
+		if err != nil || version != want {
+			t.Fatalf("version %d, %v; want %d", version, err, want)
+		}
+		values[version] = reveal(t, secrets, "a", version)
+		if values[version] == values[version-1] {
+			t.Error("the value did not change")
 		}
 	}
-	if _, err := s.Value("db", 2); err == nil || !strings.Contains(err.Error(), "copse secret rotate db") {
-		t.Errorf("version 2: %v; want an error with the way out", err)
-	}
-	if value(t, s, "db", 3) == value(t, s, "db", 5) {
-		t.Error("a rotation has not changed the value")
-	}
-	versions, err := s.Versions()
-	if err != nil || len(versions) != 1 || versions["db"] != 5 {
-		t.Errorf("versions %v, %v", versions, err)
-	}
-	for path, mode := range map[string]os.FileMode{dir: 0o700, filepath.Join(dir, "db"): 0o700, filepath.Join(dir, "db", "5"): 0o400} {
-		info, err := os.Stat(path)
-		if err != nil || info.Mode().Perm() != mode {
-			t.Errorf("%s: mode %v, %v; want %v", path, info.Mode().Perm(), err, mode)
+	for version := 1; version <= 5; version++ {
+		value, err := secrets.Value("a", version)
+		if version <= 2 {
+			if !errors.Is(err, ErrNotFound) {
+				t.Errorf("version %d is still there: %v", version, err)
+			}
+		} else if err != nil || value.Reveal() != values[version] {
+			t.Errorf("version %d: %v", version, err)
 		}
+	}
+	if _, _, err := secrets.Ensure(password("b")); err != nil {
+		t.Fatal(err)
+	}
+	got, err := secrets.Versions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]int{"a": 5, "b": 1}, got); diff != "" {
+		t.Errorf("versions (-want +got):\n%s", diff)
 	}
 }
 
-// TestHalfWritten: what a crash left of a version is not taken for one.
+// A crash between write and rename leaves a file that must never be read, and goes away.
 func TestHalfWritten(t *testing.T) {
-	s, dir := open(t)
-	if err := os.MkdirAll(filepath.Join(dir, "db"), 0o700); err != nil {
+	secrets := open(t)
+	dir := filepath.Join(secrets.dir, "a")
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "db", ".new-123"), []byte("half"), 0o600); err != nil {
+	half := filepath.Join(dir, temporary+"123")
+	if err := os.WriteFile(half, []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, found, err := s.Current("db"); found || err != nil {
-		t.Errorf("found %t, %v; want nothing", found, err)
+	if versions, err := secrets.Versions(); err != nil || len(versions) != 0 {
+		t.Errorf("half a file counts: %v, %v", versions, err)
 	}
-	if version, created, err := s.Ensure(password("db")); version != 1 || !created || err != nil {
-		t.Errorf("version %d, created %t, %v", version, created, err)
+	version, created, err := secrets.Ensure(password("a"))
+	if err != nil || version != 1 || !created {
+		t.Fatalf("%d, %t, %v", version, created, err)
+	}
+	if reveal(t, secrets, "a", 1) == "half" {
+		t.Error("half a file was read")
+	}
+	if _, err := os.Stat(half); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("half a file is still there: %v", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("%v, %v", entries, err)
 	}
 }
 
 func TestConcurrentEnsure(t *testing.T) {
-	s, _ := open(t)
-	var made sync.Map
-	var group sync.WaitGroup
-	for i := range 20 {
-		group.Go(func() {
-			_, created, err := s.Ensure(password("db"))
+	secrets := open(t)
+	var wait sync.WaitGroup
+	var mu sync.Mutex
+	made, values := 0, map[string]bool{}
+	for range 16 {
+		wait.Go(func() {
+			other, err := Open(secrets.dir) // as another process would
 			if err != nil {
 				t.Error(err)
+				return
 			}
+			version, created, err := other.Ensure(password("a"))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			value, err := other.Value("a", version)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			values[value.Reveal()] = true
 			if created {
-				made.Store(i, true)
+				made++
 			}
 		})
 	}
-	group.Wait()
-	n := 0
-	made.Range(func(any, any) bool { n++; return true })
-	if n != 1 {
-		t.Errorf("%d callers made the secret; want 1", n)
-	}
-}
-
-func TestPlace(t *testing.T) {
-	s, _ := open(t)
-	if _, _, err := s.Ensure(password("db")); err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(t.TempDir(), "api.3", "secrets")
-	mount := tree.SecretMount{Name: "db", Target: "/run/secrets/db", Mode: 0o400, UID: os.Getuid(), GID: os.Getgid()}
-	for range 2 { // run again after a crash
-		if err := s.Place(dir, []tree.SecretMount{mount}, map[string]int{"db": 1}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	content, err := os.ReadFile(filepath.Join(dir, "db"))
-	if err != nil || string(content) != value(t, s, "db", 1) {
-		t.Errorf("the placed secret differs (%v)", err)
-	}
-	if info, _ := os.Stat(dir); info.Mode().Perm() != 0o700 {
-		t.Errorf("the directory's mode is %v", info.Mode().Perm())
-	}
-	if err := s.Place(dir, []tree.SecretMount{mount}, map[string]int{"db": 9}); err == nil {
-		t.Error("a version that does not exist was placed")
+	wait.Wait()
+	if made != 1 || len(values) != 1 {
+		t.Errorf("made %d times, %d values", made, len(values))
 	}
 }
 
 func TestNames(t *testing.T) {
-	s, _ := open(t)
-	for _, name := range []string{"", "../x", "a/b", ".hidden"} {
-		if _, _, err := s.Ensure(password(name)); err == nil {
-			t.Errorf("name %q was taken", name)
+	secrets := open(t)
+	for _, name := range []string{"", ".", "..", "../a", "a/b", ".hidden", "a\nb", strings.Repeat("a", 200)} {
+		if _, _, err := secrets.Ensure(password(name)); err == nil {
+			t.Errorf("%q is a name", name)
+		}
+		if _, err := secrets.Value(name, 1); err == nil {
+			t.Errorf("%q is read", name)
 		}
 	}
 }
 
-func TestValueHidesItself(t *testing.T) {
-	v := Value{"hunter2"}
-	var log bytes.Buffer
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "v", v)
-	encoded, err := json.Marshal(map[string]any{"v": v})
+func TestPlace(t *testing.T) {
+	secrets := open(t)
+	for _, name := range []string{"a", "b"} {
+		if _, _, err := secrets.Ensure(password(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := secrets.Rotate(password("b")); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "keystone.7")
+	mounts := []tree.SecretMount{
+		{Name: "a", Target: "/run/secrets/a", Mode: 0o440, UID: os.Getuid(), GID: os.Getgid()},
+		{Name: "b", Target: "/run/secrets/b", Mode: 0o400, UID: os.Getuid(), GID: os.Getgid()},
+	}
+	if os.Getuid() == 0 {
+		mounts[1].UID, mounts[1].GID = 42425, 42426
+	}
+	versions := map[string]int{"a": 1, "b": 1}
+	for range 2 {
+		if err := secrets.Place(dir, mounts, versions); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, mount := range mounts {
+		path := filepath.Join(dir, FileName(mount))
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(content) != reveal(t, secrets, mount.Name, 1) {
+			t.Errorf("%s: not the version asked for", mount.Name)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		owner := info.Sys().(*syscall.Stat_t)
+		if info.Mode() != fs.FileMode(mount.Mode) || int(owner.Uid) != mount.UID || int(owner.Gid) != mount.GID {
+			t.Errorf("%s: %v %d:%d", mount.Name, info.Mode(), owner.Uid, owner.Gid)
+		}
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("directory: %v, %v", info.Mode(), err)
+	}
+
+	untouched := filepath.Join(t.TempDir(), "none")
+	for name, test := range map[string]struct {
+		mounts   []tree.SecretMount
+		versions map[string]int
+	}{
+		"version gone":      {mounts, map[string]int{"a": 1, "b": 9}},
+		"version not given": {mounts, map[string]int{"a": 1}},
+		"two owners":        {append(mounts[:1:1], tree.SecretMount{Name: "a", Target: "/x", Mode: 0o400}), versions},
+	} {
+		if err := secrets.Place(untouched, test.mounts, test.versions); err == nil {
+			t.Errorf("%s: placed", name)
+		}
+		if _, err := os.Stat(untouched); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: something was written", name)
+		}
+	}
+}
+
+func TestValueDoesNotShow(t *testing.T) {
+	const text = "hunter2hunter2"
+	value := newValue(text)
+	wrapped := struct {
+		V Value
+		P *Value
+	}{value, &value}
+	hidden := struct{ v Value }{value}
+	encoded, err := json.Marshal(wrapped)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, shown := range []string{fmt.Sprint(v), fmt.Sprintf("%v %+v %#v %s %q", v, v, v, v, v), log.String(), string(encoded)} {
-		if strings.Contains(shown, "hunter2") {
-			t.Errorf("the secret shows in %q", shown)
+	key, err := json.Marshal(map[Value]int{value: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	slog.New(slog.NewTextHandler(&log, nil)).Info("made", "value", value, "in", wrapped)
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("made", "value", value, "in", wrapped)
+	shown := []string{string(encoded), string(key), log.String(), fmt.Errorf("with %w and %v", errors.New("x"), value).Error()}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
+		shown = append(shown, fmt.Sprintf(verb, value), fmt.Sprintf(verb, wrapped), fmt.Sprintf(verb, []Value{value}), fmt.Sprintf(verb, hidden))
+	}
+	for _, s := range shown {
+		if strings.Contains(s, text) || strings.Contains(strings.ToLower(s), hex.EncodeToString([]byte(text))) {
+			t.Errorf("it shows: %s", s)
 		}
+	}
+	if value.Reveal() != text {
+		t.Error("Reveal does not")
 	}
 }
