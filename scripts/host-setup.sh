@@ -74,7 +74,6 @@ find_missing() {
 	[ -e /etc/ssl/certs/ca-certificates.crt ] || missing="$missing ca-certificates"
 	[ "$with_tests" = yes ] || return 0
 	need_command openstack python3-openstackclient
-	need_command haproxy haproxy
 	need_command git git
 	need_command ping iputils-ping
 	need_command shellcheck shellcheck
