@@ -31,16 +31,22 @@ func (a *Agent) getLogs(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	origins := map[string]api.LogLine{}
+	var read []logs.Source
+	for _, source := range sources {
+		origins[source.Name] = source.origin
+		read = append(read, source.Source)
+	}
 	out := newStream(w)
-	emit := func(l logs.Line[api.LogLine]) error {
-		line := l.Origin
+	emit := func(l logs.Line) error {
+		line := origins[l.Container]
 		line.Time, line.Stream, line.Text = l.Time, l.Stream, l.Text
 		return out.send(line)
 	}
 	if options.Follow {
-		err = logs.Follow(r.Context(), sources, emit)
+		err = logs.Follow(r.Context(), read, emit, func(err error) { a.Log.Warn("the log of a container ended early", "error", err) })
 	} else {
-		err = logs.Merge(r.Context(), sources, emit)
+		err = logs.Merge(r.Context(), read, emit)
 	}
 	if err != nil && r.Context().Err() == nil {
 		// The answer has begun: all that can still be said is said in the log.
@@ -69,13 +75,19 @@ func logOptions(r *http.Request) (engine.LogOptions, error) {
 	return options, nil
 }
 
+// logSource is a container's log and what is known of the container.
+type logSource struct {
+	logs.Source
+	origin api.LogLine
+}
+
 // logSources are the selected containers that the engine has, jobs that have ended among them.
-func (a *Agent) logSources(ctx context.Context, selected map[string]bool, options engine.LogOptions) ([]logs.Source[api.LogLine], error) {
+func (a *Agent) logSources(ctx context.Context, selected map[string]bool, options engine.LogOptions) ([]logSource, error) {
 	containers, err := a.Engine.List(ctx, map[string]string{tree.LabelHost: a.HostName})
 	if err != nil {
 		return nil, err
 	}
-	var sources []logs.Source[api.LogLine]
+	var sources []logSource
 	for _, c := range containers {
 		if !selected[c.Labels[tree.LabelContainer]] {
 			continue
@@ -84,28 +96,18 @@ func (a *Agent) logSources(ctx context.Context, selected map[string]bool, option
 		if err != nil {
 			continue // not one of ours
 		}
-		origin := api.LogLine{
-			Host: a.HostName, Set: c.Labels[tree.LabelSet], Container: c.Labels[tree.LabelContainer], Generation: generation,
-		}
-		sources = append(sources, func(ctx context.Context, emit func(logs.Line[api.LogLine]) error) error {
-			ctx, cancel := context.WithCancel(ctx)
-			defer cancel()
-			var failed error
-			err := a.Engine.Logs(ctx, c.ID, options, func(l engine.LogLine) {
-				if failed != nil {
-					return
-				}
-				if failed = emit(logs.Line[api.LogLine]{Time: l.Time, Origin: origin, Stream: l.Stream, Text: l.Text}); failed != nil {
-					cancel()
-				}
-			})
-			if failed != nil {
-				return failed
-			}
+		read := func(ctx context.Context, handle func(engine.LogLine)) error {
+			err := a.Engine.Logs(ctx, c.ID, options, handle)
 			if errors.Is(err, engine.ErrNotFound) {
 				return nil // it has been removed meanwhile
 			}
 			return err
+		}
+		sources = append(sources, logSource{
+			Source: logs.Source{Name: c.Name, Read: read},
+			origin: api.LogLine{
+				Host: a.HostName, Set: c.Labels[tree.LabelSet], Container: c.Labels[tree.LabelContainer], Generation: generation,
+			},
 		})
 	}
 	return sources, nil

@@ -9,7 +9,6 @@ import (
 
 	"copse/internal/api"
 	"copse/internal/placeholder"
-	"copse/internal/secret"
 	"copse/internal/tree"
 )
 
@@ -54,14 +53,18 @@ func (a *Agent) postRotate(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// describeSecret says everything about a secret but its value.
 func (a *Agent) describeSecret(doc *tree.Document, s tree.Secret) (api.Secret, error) {
 	one := api.Secret{Name: s.Name, Description: s.Description}
-	info, found, err := a.secrets.Current(s.Name)
+	versions, err := a.secrets.Versions()
 	if err != nil {
 		return one, err
 	}
-	if found {
-		one.Version, one.CreatedAt = info.Version, info.Created
+	one.Version = versions[s.Name]
+	if one.Version != 0 {
+		if one.CreatedAt, err = a.secrets.Created(s.Name, one.Version); err != nil {
+			return one, err
+		}
 	}
 	for i := range doc.Containers {
 		for _, m := range doc.Containers[i].Secrets {
@@ -95,14 +98,15 @@ func (a *Agent) getOpenRC(w http.ResponseWriter, _ *http.Request) error {
 type openRCSource struct{ a *Agent }
 
 func (s openRCSource) Secret(name string) (string, error) {
-	info, found, err := s.a.secrets.Current(name)
+	versions, err := s.a.secrets.Versions()
 	if err != nil {
 		return "", err
 	}
-	if !found {
+	version, made := versions[name]
+	if !made {
 		return "", fmt.Errorf("secret %s has not been made yet", name)
 	}
-	value, err := s.a.secrets.Value(name, info.Version)
+	value, err := s.a.secrets.Value(name, version)
 	if err != nil {
 		return "", err
 	}
@@ -110,6 +114,3 @@ func (s openRCSource) Secret(name string) (string, error) {
 }
 
 func (s openRCSource) Env(string) (string, bool) { return "", false }
-
-// secretKeeper is the part of the secrets that deploying needs.
-type secretKeeper struct{ *secret.Secrets }

@@ -55,6 +55,8 @@ func wired() parts {
 		},
 		listImages:  p.listImages,
 		buildImages: p.buildImages,
+		ensureAgent: p.ensureAgent,
+		runAgent:    p.runAgent,
 	}
 }
 

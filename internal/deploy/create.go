@@ -13,6 +13,7 @@ import (
 
 	"copse/internal/change"
 	"copse/internal/engine"
+	"copse/internal/secret"
 	"copse/internal/store"
 	"copse/internal/tree"
 )
@@ -221,7 +222,7 @@ func (d *Deployer) containerSpec(g *tree.Generation, cloud string, changeID int)
 	}
 	for _, s := range c.Secrets {
 		spec.Mounts = append(spec.Mounts, tree.Mount{
-			Type: tree.Bind, Source: filepath.Join(dir, "secrets", s.Name), Target: s.Target, ReadOnly: true,
+			Type: tree.Bind, Source: filepath.Join(dir, "secrets", secret.FileName(s)), Target: s.Target, ReadOnly: true,
 		})
 	}
 	// On trial, a crash must show; commit sets the declared policy.

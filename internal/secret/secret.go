@@ -23,6 +23,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"copse/internal/tree"
 )
@@ -121,6 +122,21 @@ func (s *Secrets) Value(name string, version int) (Value, error) {
 		return Value{}, fmt.Errorf("cannot read version %d of secret %q: %w", version, name, err)
 	}
 	return newValue(string(content)), nil
+}
+
+// Created returns when a version was made; ErrNotFound when it is not kept.
+func (s *Secrets) Created(name string, version int) (time.Time, error) {
+	if err := checkName(name); err != nil {
+		return time.Time{}, err
+	}
+	info, err := os.Stat(s.path(name, version))
+	if errors.Is(err, os.ErrNotExist) {
+		return time.Time{}, fmt.Errorf("secret %q, version %d: %w", name, version, ErrNotFound)
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("cannot look at secret %q: %w", name, err)
+	}
+	return info.ModTime().UTC(), nil
 }
 
 // Versions returns the present version of each secret.

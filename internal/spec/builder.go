@@ -45,6 +45,7 @@ type parsedSet struct {
 	src         *source
 	project     *types.Project
 	description string
+	openrc      map[string]string
 	selected    bool
 }
 
@@ -126,7 +127,7 @@ func (b *builder) selectSets() {
 		var ext setExtension
 		d.extensionOf(set.project.Extensions, &ext, nil)
 		b.faults = append(b.faults, d.faults...)
-		set.description = ext.Description
+		set.description, set.openrc = ext.Description, ext.OpenRC
 	}
 }
 
@@ -198,6 +199,12 @@ func (b *builder) document() *tree.Document {
 	for _, set := range b.sets {
 		if set.selected {
 			doc.Sets = append(doc.Sets, tree.Set{Path: set.path, Description: set.description})
+			for name, value := range set.openrc {
+				if doc.OpenRC == nil {
+					doc.OpenRC = map[string]string{}
+				}
+				doc.OpenRC[name] = value
+			}
 		}
 	}
 	volumes := map[string]bool{}

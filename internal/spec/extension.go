@@ -78,6 +78,8 @@ type secretExtension struct {
 // setExtension is what stands below x-copse at the top of a set's file.
 type setExtension struct {
 	Description string `yaml:"description"`
+	// OpenRC are variables of the openstack client; secrets stand in them as placeholders.
+	OpenRC map[string]string `yaml:"openrc"`
 }
 
 // Defaults of a check, where a Compose file leaves them out.
