@@ -19,6 +19,7 @@ type Catalogue struct {
 	releases    map[string]Release
 	override    Override
 	init        []byte
+	initSum     []byte
 
 	mutex    sync.Mutex
 	resolved map[key]Image
@@ -69,6 +70,7 @@ func Load(source fs.FS, options Options) (*Catalogue, error) {
 			return nil, fmt.Errorf("cannot read the embedded copse-init: %w", err)
 		}
 	}
+	c.initSum = File{Content: c.init}.sum()
 	return c, nil
 }
 

@@ -5,6 +5,7 @@ package image
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -66,6 +67,16 @@ type File struct {
 	Path    string // slash-separated, relative
 	Mode    fs.FileMode
 	Content []byte
+	// digest of Content where it is known already: that of copse-init is in every image's hash.
+	digest []byte
+}
+
+func (f File) sum() []byte {
+	if f.digest != nil {
+		return f.digest
+	}
+	sum := sha256.Sum256(f.Content)
+	return sum[:]
 }
 
 // loadDefinitions reads all directories of images.

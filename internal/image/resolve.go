@@ -204,7 +204,7 @@ func blocksText(blocks map[string]string) string {
 
 func (c *Catalogue) context(kind Kind, files []File) []File {
 	if kind == Service {
-		files = append(files, File{Path: "program/copse-init", Mode: 0o755, Content: c.init})
+		files = append(files, File{Path: "program/copse-init", Mode: 0o755, Content: c.init, digest: c.initSum})
 		for _, link := range links() {
 			files = append(files, File{Path: "program/" + link, Mode: fs.ModeSymlink | 0o777, Content: []byte("copse-init")})
 		}
@@ -246,7 +246,7 @@ func contentHash(image Image, serial string) string {
 	encoded := json.NewEncoder(hash)
 	_ = encoded.Encode([]any{formatVersion, image.Name, image.Release, image.Suites, serial, image.Dockerfile})
 	for _, file := range image.Context {
-		_ = encoded.Encode([]any{file.Path, uint32(file.Mode), sha256.Sum256(file.Content)})
+		_ = encoded.Encode([]any{file.Path, uint32(file.Mode), file.sum()})
 	}
 	return hex.EncodeToString(hash.Sum(nil))
 }

@@ -24,12 +24,10 @@ type PackageSource struct {
 
 // archive is one place that has packages of Debian.
 type archive struct {
-	uri        string
-	codename   string // the suite it is configured for, without the pocket
-	pocket     string // "", "updates", "security"
-	components []string
-	options    []string // as in "[check-valid-until=no]"
-	signedBy   string   // path of a keyring, or a key
+	uri      string
+	pocket   string   // "", "updates", "security"
+	options  []string // as in "[check-valid-until=no]"
+	signedBy string   // path of a keyring, or a key
 }
 
 // pockets of a suite that images may be made from.
@@ -188,10 +186,7 @@ func parseSources(text string) []archive {
 				if !slices.Contains(components, "main") || strings.ContainsAny(codename, "-/") {
 					continue
 				}
-				archives = append(archives, archive{
-					uri: uri, codename: codename, pocket: pocket, components: components, options: options,
-					signedBy: stanza["signed-by"],
-				})
+				archives = append(archives, archive{uri: uri, pocket: pocket, options: options, signedBy: stanza["signed-by"]})
 			}
 		}
 	}
