@@ -133,7 +133,10 @@ func (b *builder) role(d *decoder, c *madeContainer, ext *serviceExtension, at [
 			d.fault(append(here, "protocol"), "%q is neither tcp nor udp", p.Protocol)
 		}
 		d.checkPort(p.Port, append(here, "port"))
-		c.Ports = append(c.Ports, tree.Port(p))
+		same := func(o tree.Port) bool { return o.Address == p.Address && o.Port == p.Port && o.Protocol == p.Protocol }
+		if !slices.ContainsFunc(c.Ports, same) { // two values may come to one address
+			c.Ports = append(c.Ports, tree.Port(p))
+		}
 	}
 	if f := ext.Frontend; f != nil {
 		here := append(slices.Clone(x), "frontend")

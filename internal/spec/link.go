@@ -33,6 +33,7 @@ func (b *builder) link() {
 		}
 	}
 	b.linkFrontends()
+	b.dependOnProxy()
 	b.checkReleases()
 	if len(b.faults) > 0 {
 		return
@@ -49,6 +50,25 @@ func (b *builder) link() {
 		}
 		first := b.byName[cycle.Path[0]]
 		b.fault(first.fault("depends_on."+cycle.Path[1], "%s", cycle.Error()))
+	}
+}
+
+// dependOnProxy has every container behind the proxy come after it: nothing of it can be
+// reached before, and bringing it up alone brings up the proxy too.
+func (b *builder) dependOnProxy() {
+	at := slices.IndexFunc(b.made, func(c *madeContainer) bool { return c.Proxy != nil })
+	if at < 0 {
+		return
+	}
+	proxy := b.made[at]
+	on := func(c *madeContainer, name string) bool {
+		return slices.ContainsFunc(c.Depends, func(d tree.Dependency) bool { return d.Name == name })
+	}
+	for _, c := range b.made {
+		if c.Frontend != nil && c != proxy && !on(c, proxy.Name) && !on(proxy, c.Name) {
+			c.Depends = append(c.Depends, tree.Dependency{Name: proxy.Name, Condition: tree.Healthy})
+			slices.SortFunc(c.Depends, func(a, b tree.Dependency) int { return strings.Compare(a.Name, b.Name) })
+		}
 	}
 }
 

@@ -49,7 +49,7 @@ defaults
     timeout connect 5s
     timeout client 120s
     timeout server 120s
-`, path.Join(directory, "admin.sock"))
+`, path.Join(directory, "runtime.sock"))
 	for i := range r.doc.Containers {
 		f := r.doc.Containers[i].Frontend
 		if f == nil {
