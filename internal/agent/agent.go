@@ -137,7 +137,7 @@ func open(options Options) (*Agent, func() error, error) {
 	a := &Agent{Options: options, secrets: secrets, build: build}
 	a.deployer, err = deploy.New(deploy.Options{
 		Store: db, Engine: options.Engine, Secrets: secrets,
-		Router: &router{proxy.New(filepath.Join(options.StateDir, "proxy"))},
+		Router: &router{proxies: map[string]*proxy.Proxy{}},
 		Host:   hostFiles{stateDir: options.StateDir}, Clock: wallClock{}, HostName: options.HostName,
 		StateDir: options.StateDir, Logger: options.Log, Changes: options.Changes,
 	})

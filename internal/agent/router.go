@@ -7,6 +7,7 @@ import (
 	"context"
 	"net"
 	"strconv"
+	"sync"
 
 	"copse/internal/deploy"
 	"copse/internal/proxy"
@@ -14,22 +15,33 @@ import (
 
 // router makes HAProxy follow deploy's table.
 type router struct {
-	proxy *proxy.Proxy
+	mu sync.Mutex
+	// proxies are by directory; a host has one at a time.
+	proxies map[string]*proxy.Proxy
+}
+
+func (r *router) in(dir string) *proxy.Proxy {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.proxies[dir] == nil {
+		r.proxies[dir] = proxy.New(dir)
+	}
+	return r.proxies[dir]
 }
 
 // Apply implements deploy.Router.
-func (r *router) Apply(ctx context.Context, routes []deploy.Route) error {
+func (r *router) Apply(ctx context.Context, dir string, routes []deploy.Route) error {
 	var table proxy.Table
 	for _, route := range routes {
 		table.Backends = append(table.Backends, backend(route))
 	}
-	_, err := r.proxy.Sync(ctx, table)
+	_, err := r.in(dir).Sync(ctx, table)
 	return err
 }
 
 // Drain implements deploy.Router.
-func (r *router) Drain(ctx context.Context, frontend string, slot int) error {
-	return r.proxy.Drain(ctx, frontend, proxy.Slot(slot))
+func (r *router) Drain(ctx context.Context, dir, frontend string, slot int) error {
+	return r.in(dir).Drain(ctx, frontend, proxy.Slot(slot))
 }
 
 func backend(route deploy.Route) proxy.Backend {

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"copse/internal/change"
 	"copse/internal/engine"
@@ -131,7 +132,7 @@ func (d *Deployer) make(ctx context.Context, t *change.Run, g *tree.Generation) 
 			return err
 		}
 	}
-	labels := map[string]string{tree.LabelHost: d.HostName}
+	labels := map[string]string{tree.LabelHost: d.HostName, tree.LabelCreated: t.Now().Format(time.RFC3339Nano)}
 	if cloud, err := d.cloud(); err != nil {
 		return err
 	} else if cloud != "" {

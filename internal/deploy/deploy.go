@@ -61,10 +61,11 @@ type Secrets interface {
 
 // Router makes the proxy follow a table.
 type Router interface {
-	// Apply writes the table to the proxy's configuration and, where it runs, makes it so.
-	Apply(ctx context.Context, table []Route) error
+	// Apply writes the table to the configuration in the proxy's directory and, where it runs,
+	// makes it so.
+	Apply(ctx context.Context, dir string, table []Route) error
 	// Drain waits until the server in a slot has no sessions left.
-	Drain(ctx context.Context, frontend string, slot int) error
+	Drain(ctx context.Context, dir, frontend string, slot int) error
 }
 
 // Host is what this package does to the host's file system and network besides.

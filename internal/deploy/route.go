@@ -105,13 +105,17 @@ func (d *Deployer) pointAway(ctx context.Context, g *tree.Generation) error {
 func (d *Deployer) drain(ctx context.Context, g *tree.Generation, slot int, name string) error {
 	limited, cancel := context.WithTimeout(ctx, max(g.Container.Spec.StopGracePeriod, defaultCheckTimeout))
 	defer cancel()
-	if err := d.Router.Drain(limited, g.Container.Frontend.Name, slot); err != nil && ctx.Err() != nil {
+	dir, err := d.proxyDirectory()
+	if err != nil {
+		return err
+	}
+	if err := d.Router.Drain(limited, dir, g.Container.Frontend.Name, slot); err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
 	} else if err != nil {
 		// A client that never hangs up must not keep an upgrade for ever: it is cut off.
 		d.Logger.Warn("connections are cut off", "container", name, "error", err)
 	}
-	_, err := d.changeRoute(ctx, g, func(r *Route) int {
+	_, err = d.changeRoute(ctx, g, func(r *Route) int {
 		if r.Slots[slot].State == slotDrain {
 			r.Slots[slot].State = slotMaint
 		}
@@ -150,7 +154,11 @@ func (d *Deployer) applyRoutes(ctx context.Context) error {
 
 func (d *Deployer) applyLocked(ctx context.Context) error {
 	var table []Route
-	err := d.Store.View(func(tx *store.Tx) error {
+	dir, err := d.proxyDirectory()
+	if err != nil || dir == "" {
+		return err
+	}
+	err = d.Store.View(func(tx *store.Tx) error {
 		doc, err := loadDocument(tx)
 		if err != nil || doc == nil {
 			return err
@@ -174,5 +182,20 @@ func (d *Deployer) applyLocked(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return d.Router.Apply(ctx, table)
+	return d.Router.Apply(ctx, dir, table)
+}
+
+// proxyDirectory is where the configuration and the sockets of this host's proxy are, "" where
+// the cloud has none.
+func (d *Deployer) proxyDirectory() (string, error) {
+	doc, err := d.Document()
+	if err != nil || doc == nil {
+		return "", err
+	}
+	for i := range doc.Containers {
+		if c := &doc.Containers[i]; c.Host == d.HostName && c.Proxy != nil {
+			return c.Proxy.Directory, nil
+		}
+	}
+	return "", nil
 }

@@ -178,7 +178,8 @@ func subjects(r Request, p *plan.Plan) []string {
 // since says in words how long it is from then to now.
 func since(now, then time.Time) string { return now.Sub(then).Round(100 * time.Millisecond).String() }
 
-// volumeTimes returns the engine's named volumes and when they were made.
+// volumeTimes returns the engine's named volumes and when Copse made them; the zero time for
+// those that it did not make.
 func volumeTimes(ctx context.Context, e Engine) (map[string]time.Time, error) {
 	volumes, err := e.ListVolumes(ctx, nil)
 	if err != nil {
@@ -186,7 +187,9 @@ func volumeTimes(ctx context.Context, e Engine) (map[string]time.Time, error) {
 	}
 	times := make(map[string]time.Time, len(volumes))
 	for _, v := range volumes {
-		times[v.Name] = v.Created
+		// A label that cannot be read is one of somebody else's.
+		made, _ := time.Parse(time.RFC3339Nano, v.Labels[tree.LabelCreated])
+		times[v.Name] = made
 	}
 	return times, nil
 }

@@ -349,14 +349,14 @@ type router struct {
 	routes []Route
 }
 
-func (r *router) Apply(_ context.Context, table []Route) error {
+func (r *router) Apply(_ context.Context, _ string, table []Route) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.routes = slices.Clone(table)
 	return nil
 }
 
-func (r *router) Drain(context.Context, string, int) error { return nil }
+func (r *router) Drain(context.Context, string, string, int) error { return nil }
 
 func (r *router) table() []Route {
 	r.mu.Lock()

@@ -17,4 +17,7 @@ const (
 	LabelChange     = "copse.change"
 	LabelJob        = "copse.job"
 	LabelAgent      = "copse.agent"
+	// LabelCreated is on volumes: when Copse made it, in RFC 3339. The engine's own time is
+	// no help: Docker reports when the volume's top directory last changed.
+	LabelCreated = "copse.created"
 )
