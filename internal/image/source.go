@@ -9,7 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -48,7 +50,11 @@ func HostSource(root fs.FS, apt APT) (PackageSource, error) {
 			return PackageSource{}, err
 		}
 	}
-	source := PackageSource{options: apt.Options}
+	source := PackageSource{options: map[string]string{}}
+	if err := source.hostOptions(root); err != nil {
+		return PackageSource{}, err
+	}
+	maps.Copy(source.options, apt.Options)
 	for _, pocket := range pockets {
 		best, ok := bestArchive(archives, pocket)
 		if !ok {
@@ -93,6 +99,31 @@ func hostArchives(root fs.FS) ([]archive, error) {
 		archives = append(archives, parseSources(string(content))...)
 	}
 	return archives, nil
+}
+
+// hostOption is a setting of apt's that says how to reach a package source: apt.conf(5), in its flat
+// form with one setting to a line.
+var hostOption = regexp.MustCompile(`(?m)^\s*(Acquire::(?:https?::Proxy|Check-Valid-Until|Check-Date|Retries))\s+"([^"\n]*)"\s*;`)
+
+// hostOptions takes up the host's own settings.
+func (s PackageSource) hostOptions(root fs.FS) error {
+	files, err := fs.Glob(root, "etc/apt/apt.conf.d/*")
+	if err != nil {
+		return err // the pattern is ours and well-formed
+	}
+	for _, file := range append([]string{"etc/apt/apt.conf"}, files...) {
+		content, err := fs.ReadFile(root, file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("cannot read this host's apt configuration: %w", err)
+		}
+		for _, match := range hostOption.FindAllStringSubmatch(string(content), -1) {
+			s.options[match[1]] = match[2]
+		}
+	}
+	return nil
 }
 
 // bestArchive chooses among what a host may have for one pocket: vendors too publish for suites

@@ -152,6 +152,26 @@ Acquire::Check-Valid-Until "false";
 	}
 }
 
+func TestHostOptions(t *testing.T) {
+	root := fstest.MapFS{
+		"etc/apt/sources.list":          file("deb http://host.example/debian bookworm main\n"),
+		"etc/apt/apt.conf":              file("Acquire::Retries \"1\";\n"),
+		"etc/apt/apt.conf.d/10-proxy":   file("// Acquire::https::Proxy \"no\";\nAcquire::http::Proxy \"http://proxy.example:3128\";\n"),
+		"etc/apt/apt.conf.d/20-others":  file("APT::Periodic \"0\";\nDPkg::Post-Invoke {\"rm -f x\";};\n"),
+		"etc/apt/apt.conf.d/30-retries": file("Acquire::Retries \"2\";\n"),
+	}
+	source, err := HostSource(root, APT{Options: map[string]string{"Acquire::Check-Valid-Until": "false"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"Acquire::Retries": "2", "Acquire::http::Proxy": "http://proxy.example:3128", "Acquire::Check-Valid-Until": "false",
+	}
+	if diff := cmp.Diff(want, source.options); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func FuzzStanzas(f *testing.F) {
 	f.Add("deb [a=b] http://x/debian trixie main")
 	f.Add("Types: deb\nURIs: u\nSuites: s\nComponents: main\n more\n\n")

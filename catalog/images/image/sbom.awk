@@ -6,7 +6,7 @@
 # same document.
 
 function quoted(text) {
-    gsub(/\\/, "\\\\", text)
+    gsub(/\\/, "\\\\&", text)
     gsub(/"/, "\\\"", text)
     gsub(/[\001-\037]/, " ", text)
     return "\"" text "\""
