@@ -22,6 +22,9 @@ import (
 // sequence is the one sequence of generation numbers for the whole cloud (R3.6).
 const sequence = "generation-sequence"
 
+// initProgram is copse-init in every image.
+const initProgram = "/usr/local/bin/copse-init"
+
 // create makes a new generation: its number and record, its files and secrets, its volumes,
 // and its container, which is not started. Nothing that runs is touched.
 func (d *Deployer) create(ctx context.Context, t *change.Run) error {
@@ -225,6 +228,11 @@ func (d *Deployer) containerSpec(g *tree.Generation, cloud string, changeID int)
 		spec.Mounts = append(spec.Mounts, tree.Mount{
 			Type: tree.Bind, Source: filepath.Join(dir, "secrets", secret.FileName(s)), Target: s.Target, ReadOnly: true,
 		})
+	}
+	if c.OwnCgroup {
+		// The name is the container's, not the generation's: what the service has left there goes
+		// on under its successor.
+		spec.Entrypoint = []string{initProgram, "--own-cgroup=" + c.Name, "--"}
 	}
 	// On trial, a crash must show; commit sets the declared policy.
 	spec.Restart = "no"

@@ -27,13 +27,15 @@ type identity struct {
 	Versions map[string]int `json:"versions"`
 	// Assigned says whether the container is given a port.
 	Assigned bool `json:"assigned"`
+	// OwnCgroup says whether the service leaves the container's control group.
+	OwnCgroup bool `json:"own_cgroup,omitempty"`
 }
 
 // Identity is a digest over everything declared that decides how the container runs: image
 // content tag, environment, mounts, contents of files and versions of its secrets. Equal
 // identities are one generation. It has the form "1:<hex of SHA-256>".
 func (c *Container) Identity(secretVersions map[string]int) string {
-	id := identity{Spec: c.Spec, Secrets: c.Secrets, Versions: map[string]int{}, Assigned: c.Frontend != nil}
+	id := identity{Spec: c.Spec, Secrets: c.Secrets, Versions: map[string]int{}, Assigned: c.Frontend != nil, OwnCgroup: c.OwnCgroup}
 	for _, f := range c.Files {
 		f.Source = "" // where content comes from does not matter, only what it is
 		id.Files = append(id.Files, f)
@@ -69,6 +71,9 @@ func Differences(old, now *Container, oldVersions, nowVersions map[string]int) [
 	words = append(words, fileDifferences(old.Files, now.Files)...)
 	words = append(words, secretDifferences(old.Secrets, now.Secrets, oldVersions, nowVersions)...)
 	words = append(words, specDifferences(old.Spec, now.Spec)...)
+	if old.OwnCgroup != now.OwnCgroup {
+		say("own control group %t → %t", old.OwnCgroup, now.OwnCgroup)
+	}
 	if (old.Frontend == nil) != (now.Frontend == nil) {
 		say("moved %s the proxy", map[bool]string{true: "behind", false: "out from behind"}[now.Frontend != nil])
 	}
