@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // PackageSource is where packages are fetched from during a build: the mirror and the keys of one
@@ -236,7 +237,7 @@ func stanzas(text string) []map[string]string {
 		current, last = map[string]string{}, ""
 	}
 	for line := range strings.Lines(text) {
-		line = strings.TrimRight(line, " \t\r\n")
+		line = strings.TrimRightFunc(line, unicode.IsSpace)
 		fields := strings.Fields(line)
 		name, value, isField := strings.Cut(line, ":")
 		switch {

@@ -176,7 +176,7 @@ func FuzzStanzas(f *testing.F) {
 	f.Add("deb [a=b] http://x/debian trixie main")
 	f.Add("Types: deb\nURIs: u\nSuites: s\nComponents: main\n more\n\n")
 	f.Add("deb [")
-	f.Add(" \t\n:\n")
+	f.Add(" \t\n:\n\v")
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, a := range parseSources(text) {
 			if a.uri == "" || strings.ContainsAny(a.uri, " \n") {
