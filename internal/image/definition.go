@@ -28,6 +28,8 @@ const (
 	Base Kind = "base"
 	// Service is what containers run: it has copse-init, in its last layer.
 	Service Kind = "service"
+	// Data is files that are taken out of it again; nothing runs it or stands on it.
+	Data Kind = "data"
 )
 
 const (
@@ -130,8 +132,8 @@ func loadDefinition(directory fs.FS, name string) (*definition, error) {
 }
 
 func (d *definition) validate(all map[string]*definition) error {
-	if !slices.Contains([]Kind{Layout, Base, Service}, d.Kind) {
-		return fmt.Errorf("kind %q is none of layout, base, service", d.Kind)
+	if !slices.Contains([]Kind{Layout, Base, Service, Data}, d.Kind) {
+		return fmt.Errorf("kind %q is none of layout, base, service, data", d.Kind)
 	}
 	if d.Kind == Service && d.Component == "" {
 		return errors.New("it names no component, and so no release decides about it")
