@@ -324,7 +324,7 @@ images:
 
 // TestShipped holds what every image of the shipped catalogue must have.
 func TestShipped(t *testing.T) {
-	c := load(t, catalog.Files(), Options{})
+	c := load(t, catalog.Files(), Options{Override: &Override{Serial: "today"}})
 	usersFile, err := fs.ReadFile(catalog.Files(), "images/base/users")
 	if err != nil {
 		t.Fatal(err)
@@ -359,6 +359,12 @@ func TestShipped(t *testing.T) {
 			last := strings.TrimSpace(image.Dockerfile[strings.LastIndex(strings.TrimSpace(image.Dockerfile), "\n"):])
 			if last != "COPY --link program/ /usr/local/bin/" {
 				t.Errorf("%s: the last instruction is %q: a new copse-init would install packages again", name, last)
+			}
+			// BuildKit caches by this text: what decides about packages is in it.
+			for _, wanted := range append([]string{"serial today"}, image.Suites...) {
+				if !strings.Contains(image.Dockerfile, wanted) {
+					t.Errorf("%s: its Dockerfile does not say %q", name, wanted)
+				}
 			}
 			for _, unwanted := range []string{"deb.debian.org", "ADD http", "curl ", "wget "} {
 				if strings.Contains(image.Dockerfile, unwanted) {

@@ -25,6 +25,10 @@ type layer struct {
 type data struct {
 	Name, Component, Release, Suite string
 	Kind                            Kind
+	// Suites and Serial are in the text of what installs packages, lest BuildKit take the layer
+	// of others from its cache.
+	Suites []string
+	Serial string
 	// From is the reference of the image below.
 	From             string
 	User             string

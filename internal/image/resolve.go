@@ -117,6 +117,7 @@ func (c *Catalogue) resolve(releaseName, name string) (Image, error) {
 	var err error
 	image.Dockerfile, err = render(layers, data{
 		Name: name, Kind: changed.Kind, Component: changed.Component, Release: releaseName, Suite: release.Suite,
+		Suites: image.Suites, Serial: c.override.Serial,
 		From: image.From, User: changed.User, Packages: changed.Packages, Exclude: changed.Exclude,
 		ConfigFile:       changed.ConfigFile,
 		OptionNamespaces: changed.OptionNamespaces, Variables: changed.Variables,
