@@ -203,7 +203,7 @@ func (l *Launcher) spec(reference, build string) tree.Spec {
 		// Files for the containers' users; whose process has a port.
 		CapAdd:          []string{"CHOWN", "DAC_OVERRIDE", "FOWNER", "DAC_READ_SEARCH", "SYS_PTRACE", "NET_BIND_SERVICE"},
 		SecurityOpt:     []string{"no-new-privileges"},
-		Mounts:          []tree.Mount{bind(l.StateDir), bind(filepath.Dir(l.Socket)), bind(l.EngineSocket)},
+		Mounts:          []tree.Mount{bind(l.StateDir), bind(filepath.Dir(l.Socket)), bind(l.engineMount())},
 		Restart:         "always",
 		StopGracePeriod: 20 * time.Second,
 		Memory:          256 << 20,
@@ -211,6 +211,15 @@ func (l *Launcher) spec(reference, build string) tree.Spec {
 		LogDriver:       "json-file",
 		LogOptions:      map[string]string{"max-size": "10m", "max-file": "3"},
 	}
+}
+
+// engineMount is what the agent mounts to reach the engine: the directory of its socket, since an
+// engine that starts again makes a new socket, which a mount of the old one would never show.
+func (l *Launcher) engineMount() string {
+	if dir := filepath.Dir(l.EngineSocket); dir != "/" {
+		return dir
+	}
+	return l.EngineSocket
 }
 
 func hostname() string {

@@ -33,20 +33,15 @@ func (d *Deployer) create(ctx context.Context, t *change.Run) error {
 		return err
 	}
 	if err := d.make(ctx, t, g); err != nil {
-		return errors.Join(err, d.unmake(context.WithoutCancel(ctx), t, g))
+		return unlessAway(err, func() error { return d.unmake(context.WithoutCancel(ctx), t, g) })
 	}
 	return nil
 }
 
 // number gives the generation its number and record, once: run again, it finds the same.
 func (d *Deployer) number(t *change.Run) (*tree.Generation, error) {
-	var number int
-	if numbered, err := t.Get(dataGeneration, &number); err != nil {
-		return nil, err
-	} else if numbered {
-		if g, err := d.record(t, number); err == nil {
-			return g, nil
-		}
+	if g, err := d.numbered(t); err != nil || g != nil {
+		return g, err
 	}
 	var reuse bool
 	if _, err := t.Get(dataReuse, &reuse); err != nil {
@@ -71,7 +66,6 @@ func (d *Deployer) number(t *change.Run) (*tree.Generation, error) {
 		return nil, err
 	}
 	g.Identity = g.Container.Identity(g.SecretVersions)
-	// A number that is given out and then lost in a crash is skipped: they only have to grow.
 	err := d.Store.Update(func(tx *store.Tx) error {
 		n, err := store.NextSequence(tx, sequence)
 		if err != nil {
@@ -92,6 +86,16 @@ func (d *Deployer) number(t *change.Run) (*tree.Generation, error) {
 		return nil, err
 	}
 	return g, nil
+}
+
+// prepareAgain takes back that an earlier attempt of the same task has failed, which it may have
+// written down before a crash.
+func (d *Deployer) prepareAgain(g *tree.Generation) error {
+	if g.State != tree.Failed {
+		return nil
+	}
+	g.State, g.Ended = tree.Preparing, time.Time{}
+	return d.Store.Update(func(tx *store.Tx) error { return saveGeneration(tx, g) })
 }
 
 // assignPort returns a port that no generation uses and nobody listens on.
@@ -248,16 +252,40 @@ func (d *Deployer) cloud() (string, error) {
 }
 
 func (d *Deployer) uncreate(ctx context.Context, t *change.Run) error {
-	var number int
-	numbered, err := t.Get(dataGeneration, &number)
-	if err != nil || !numbered {
-		return err
-	}
-	g, err := d.record(t, number)
-	if err != nil {
+	g, err := d.numbered(t)
+	if err != nil || g == nil {
 		return err
 	}
 	return d.unmake(ctx, t, g)
+}
+
+// numbered returns the generation that this task has numbered already, nil for none. One whose
+// number a crash kept from the task's data is found by its change, which makes one generation
+// of a container at most.
+func (d *Deployer) numbered(t *change.Run) (*tree.Generation, error) {
+	var number int
+	found, err := t.Get(dataGeneration, &number)
+	if err != nil {
+		return nil, err
+	}
+	if found {
+		return d.record(t, number)
+	}
+	task := t.Task()
+	var begun *tree.Generation
+	err = d.Store.View(func(tx *store.Tx) error {
+		prefix := containerKey(d.HostName, task.Subject) + "/"
+		return store.EachPrefix(tx, generationBucket, prefix, func(_ string, g tree.Generation) error {
+			if g.Change == task.Change && g.State == tree.Preparing {
+				begun = &g
+			}
+			return nil
+		})
+	})
+	if err != nil || begun == nil {
+		return nil, err
+	}
+	return begun, t.Set(dataGeneration, begun.Number)
 }
 
 // unmake removes what make made and marks the generation failed.

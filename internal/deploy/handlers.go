@@ -7,18 +7,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"copse/internal/change"
 	"copse/internal/engine"
+	"copse/internal/plan"
 	"copse/internal/store"
 	"copse/internal/tree"
 )
 
 // handlers returns what does and undoes each kind of task. All of them look before they act,
-// so that they can be run again after a crash.
+// so that they can be run again after a crash, of the agent or of the engine.
 func (d *Deployer) handlers() map[string]change.Handler {
-	return map[string]change.Handler{
+	handlers := map[string]change.Handler{
 		taskCreate:       {Do: d.create, Undo: d.uncreate},
 		taskStart:        {Do: d.start, Undo: d.unstart},
 		taskReady:        {Do: d.ready},
@@ -32,6 +34,10 @@ func (d *Deployer) handlers() map[string]change.Handler {
 		taskRemoveVolume: {Do: d.removeVolume},
 		taskRemoveStray:  {Do: d.removeStray},
 	}
+	for kind, h := range handlers {
+		handlers[kind] = d.patient(h)
+	}
+	return handlers
 }
 
 // generation returns the generation that a task is about: the one that its lane's create task
@@ -94,8 +100,12 @@ func (d *Deployer) start(ctx context.Context, t *change.Run) error {
 	if err != nil {
 		return err
 	}
+	if err := d.standAlone(ctx, g); err != nil {
+		return err
+	}
 	if err := d.Engine.Start(ctx, g.Name()); err != nil {
-		return d.explainStart(ctx, g, err)
+		// It may have started all the same, and only the answer got lost.
+		return unlessAway(d.explainStart(ctx, g, err), func() error { return d.halt(context.WithoutCancel(ctx), g) })
 	}
 	return nil
 }
@@ -124,8 +134,39 @@ func (d *Deployer) halt(ctx context.Context, g *tree.Generation) error {
 	return nil
 }
 
+// standAlone stops every other generation of a container that must run alone, whatever left it
+// running: an undo that got stuck, or a hand. Two of them would fight over one volume or port.
+func (d *Deployer) standAlone(ctx context.Context, g *tree.Generation) error {
+	if g.Container.Job == nil && plan.Strategy(&g.Container) == tree.StartFirst {
+		return nil
+	}
+	containers, err := d.Engine.List(ctx, map[string]string{
+		tree.LabelHost: d.HostName, tree.LabelContainer: g.Container.Name,
+	})
+	if err != nil {
+		return fmt.Errorf("cannot look for other generations of %s: %w", g.Container.Name, err)
+	}
+	for _, c := range containers {
+		if c.Name == g.Name() || c.State == engine.Created || c.State == engine.Exited {
+			continue
+		}
+		d.Logger.Warn("stopping another generation that still runs", "container", c.Name, "for", g.Name())
+		other := *g
+		if other.Number, err = strconv.Atoi(c.Labels[tree.LabelGeneration]); err != nil {
+			continue // not one of ours
+		}
+		if err := d.halt(ctx, &other); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // revive starts a generation's container again after halt and waits until it is ready.
 func (d *Deployer) revive(ctx context.Context, g *tree.Generation) error {
+	if err := d.standAlone(ctx, g); err != nil {
+		return err
+	}
 	if err := d.Engine.Start(ctx, g.Name()); err != nil {
 		return d.explainStart(ctx, g, err)
 	}
@@ -154,7 +195,7 @@ func (d *Deployer) retire(ctx context.Context, t *change.Run) error {
 		}
 	}
 	if err := d.halt(ctx, old); err != nil {
-		return errors.Join(err, d.restore(context.WithoutCancel(ctx), t, old))
+		return unlessAway(err, func() error { return d.restore(context.WithoutCancel(ctx), t, old) })
 	}
 	return nil
 }
@@ -250,11 +291,15 @@ func (d *Deployer) resume(ctx context.Context, t *change.Run) error {
 	if err != nil {
 		return err
 	}
+	if err := d.standAlone(ctx, g); err != nil {
+		return err
+	}
 	if err := d.Engine.Start(ctx, g.Name()); err != nil {
-		return d.explainStart(ctx, g, err)
+		return unlessAway(d.explainStart(ctx, g, err), func() error { return d.halt(context.WithoutCancel(ctx), g) })
 	}
 	if err := d.Engine.SetRestartPolicy(ctx, g.Name(), g.Container.Spec.Restart); err != nil {
-		return errors.Join(fmt.Errorf("cannot set the restart policy of %s: %w", g.Name(), err), d.halt(context.WithoutCancel(ctx), g))
+		err = fmt.Errorf("cannot set the restart policy of %s: %w", g.Name(), err)
+		return unlessAway(err, func() error { return d.halt(context.WithoutCancel(ctx), g) })
 	}
 	if err := t.Set("stopped_by", g.StoppedBy); err != nil {
 		return err
@@ -289,7 +334,7 @@ func (d *Deployer) stop(ctx context.Context, t *change.Run) error {
 		}
 	}
 	if err := d.halt(ctx, g); err != nil {
-		return errors.Join(err, d.unstopGeneration(context.WithoutCancel(ctx), g))
+		return unlessAway(err, func() error { return d.unstopGeneration(context.WithoutCancel(ctx), g) })
 	}
 	g.StoppedBy = t.Task().Change
 	return t.Commit(func(tx *store.Tx) error { return saveGeneration(tx, g) })

@@ -199,6 +199,9 @@ func (d *Deployer) run(ctx context.Context, t *change.Run) error {
 		return nil
 	}
 	if c.State != engine.Running {
+		if err := d.standAlone(ctx, g); err != nil {
+			return err
+		}
 		if err := d.Engine.Start(ctx, g.Name()); err != nil {
 			return d.explainStart(ctx, g, err)
 		}
@@ -215,7 +218,7 @@ func (d *Deployer) run(ctx context.Context, t *change.Run) error {
 		if errors.Is(err, change.ErrStopped) {
 			return err // it goes on by itself, and is waited for again
 		}
-		return errors.Join(err, d.halt(context.WithoutCancel(ctx), g))
+		return unlessAway(err, func() error { return d.halt(context.WithoutCancel(ctx), g) })
 	}
 	if code != 0 {
 		return d.failure(ctx, g, fmt.Sprintf("failed with status %d after %s", code, since(d.Clock.Now(), began)))
