@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 
@@ -226,6 +227,10 @@ func (a *app) operator() string {
 		if value := a.streams.env(name); value != "" {
 			return value
 		}
+	}
+	// Service managers and bare shells set none of these.
+	if current, err := user.Current(); err == nil {
+		return current.Username
 	}
 	return ""
 }

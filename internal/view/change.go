@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"copse/internal/api"
+	"copse/internal/plan"
 )
 
 // Changes renders `copse changes`, the newest last.
@@ -113,7 +114,7 @@ func (v *View) ChangeEnded(c *api.Change, next string) error {
 	took := v.took(&c.CreatedAt, c.EndedAt)
 	var b strings.Builder
 	if c.Status == "done" {
-		fmt.Fprintf(&b, "%s %s is done: %s in %s\n", v.theme.good("✔"), title, count(len(subjects(c)), "container"), took)
+		fmt.Fprintf(&b, "%s %s is done: %s in %s\n", v.theme.good("✔"), title, count(touched(c), "container"), took)
 		if next != "" {
 			fmt.Fprintf(&b, "%s\n", next)
 		}
@@ -137,18 +138,24 @@ func (v *View) ChangeEnded(c *api.Change, next string) error {
 	return v.Text([]byte(b.String()))
 }
 
-// subjects names what the change is about, by its tasks where it does not say.
-func subjects(c *api.Change) []string {
-	if len(c.Subjects) > 0 {
-		return c.Subjects
+// touched counts the containers that a change is about: those of its plan, else those of its
+// tasks. Volumes do not count.
+func touched(c *api.Change) int {
+	names := map[string]bool{}
+	if c.Plan != nil {
+		for _, s := range c.Plan.Steps {
+			if s.Action != plan.RemoveVolume {
+				names[s.Host+"/"+s.Container] = true
+			}
+		}
+		return len(names)
 	}
-	var names []string
 	for _, t := range c.Tasks {
-		if t.Subject != "" && !slices.Contains(names, t.Subject) {
-			names = append(names, t.Subject)
+		if t.Subject != "" {
+			names[t.Subject] = true
 		}
 	}
-	return names
+	return len(names)
 }
 
 func firstLine(s string) string {

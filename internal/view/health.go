@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/charmbracelet/x/ansi"
+
 	"copse/internal/api"
 	"copse/internal/tree"
 )
@@ -83,10 +85,22 @@ func (v *View) History(generations []api.Generation) error {
 			text(clean(tree.GenerationName(generation.Name, generation.Generation))), text(clean(generation.Release)),
 			{text: clean(generation.State), paint: func(s string) string { return v.generation(generation.State, s) }},
 			text(fmt.Sprint(generation.Change)), text(v.ago(generation.Activated)), text(window), text(failed),
-			text(clean(generation.Cause)), {text: clean(generation.Image), paint: v.theme.faint},
+			text(v.brief(clean(generation.Cause))), {text: clean(generation.Image), paint: v.theme.faint},
 		})
 	}
 	return v.Text([]byte(v.table(columns, []group{g})))
+}
+
+// widestCause is how much of a cause a line has room for where nothing limits it; all of it is in
+// the JSON and in the plan of the change.
+const widestCause = 80
+
+// brief shortens a cause where no screen does.
+func (v *View) brief(cause string) string {
+	if v.width() > 0 {
+		return cause
+	}
+	return ansi.Truncate(cause, widestCause, "…")
 }
 
 // generation paints the state of a generation.
