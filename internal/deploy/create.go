@@ -188,7 +188,7 @@ func (d *Deployer) createContainer(ctx context.Context, t *change.Run, g *tree.G
 	if there.Labels[tree.LabelContainer] == "" {
 		return fmt.Errorf("cannot create container %s: a container of that name exists that Copse did not make: remove it with \"docker rm %s\"", g.Name(), g.Name())
 	}
-	if err := d.Engine.Remove(ctx, there.ID, true); err != nil && !errors.Is(err, engine.ErrNotFound) {
+	if err := d.removeContainer(ctx, there.ID); err != nil {
 		return fmt.Errorf("cannot remove the container that has the name %s: %w", g.Name(), err)
 	}
 	if _, err := d.Engine.Create(ctx, g.Name(), spec); err != nil {
@@ -290,7 +290,7 @@ func (d *Deployer) numbered(t *change.Run) (*tree.Generation, error) {
 
 // unmake removes what make made and marks the generation failed.
 func (d *Deployer) unmake(ctx context.Context, t *change.Run, g *tree.Generation) error {
-	if err := d.Engine.Remove(ctx, g.Name(), true); err != nil && !errors.Is(err, engine.ErrNotFound) {
+	if err := d.removeContainer(ctx, g.Name()); err != nil {
 		return fmt.Errorf("cannot remove %s: %w", g.Name(), err)
 	}
 	if err := d.Host.RemoveAll(d.generationDir(g.Container.Name, g.Number)); err != nil {

@@ -134,6 +134,19 @@ func (d *Deployer) halt(ctx context.Context, g *tree.Generation) error {
 	return nil
 }
 
+// reviveIfThere is revive for a container that somebody may have removed meanwhile: then there is
+// nothing to start, the next plan shows it as drift, and up makes it again.
+func (d *Deployer) reviveIfThere(ctx context.Context, g *tree.Generation) error {
+	err := d.revive(ctx, g)
+	if err == nil {
+		return nil
+	}
+	if _, gone := d.Engine.Inspect(ctx, g.Name()); errors.Is(gone, engine.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
 // standAlone stops every other generation of a container that must run alone, whatever left it
 // running: an undo that got stuck, or a hand. Two of them would fight over one volume or port.
 func (d *Deployer) standAlone(ctx context.Context, g *tree.Generation) error {
@@ -215,7 +228,7 @@ func (d *Deployer) restore(ctx context.Context, t *change.Run, old *tree.Generat
 		return err
 	}
 	t.Logf("starting %s again", old.Name())
-	if err := d.revive(ctx, old); err != nil {
+	if err := d.reviveIfThere(ctx, old); err != nil {
 		return err
 	}
 	if old.Container.Frontend == nil {
@@ -279,7 +292,7 @@ func (d *Deployer) removeReplaced(ctx context.Context, t *change.Run) error {
 		return err
 	}
 	name := tree.GenerationName(t.Task().Subject, number)
-	if err := d.Engine.Remove(ctx, name, true); err != nil && !errors.Is(err, engine.ErrNotFound) {
+	if err := d.removeContainer(ctx, name); err != nil {
 		return fmt.Errorf("cannot remove %s, which has been replaced: %w", name, err)
 	}
 	return d.Host.RemoveAll(d.generationDir(t.Task().Subject, number))
@@ -352,7 +365,7 @@ func (d *Deployer) unstopGeneration(ctx context.Context, g *tree.Generation) err
 	if g.Container.Job != nil {
 		return nil
 	}
-	if err := d.revive(ctx, g); err != nil {
+	if err := d.reviveIfThere(ctx, g); err != nil {
 		return err
 	}
 	if g.Container.Frontend != nil {
@@ -363,13 +376,26 @@ func (d *Deployer) unstopGeneration(ctx context.Context, g *tree.Generation) err
 	return d.update(g, func(g *tree.Generation) { g.StoppedBy = 0 })
 }
 
+// removeContainer removes a container, running or not; one that is not there is no error. An
+// engine that fails may have removed it all the same.
+func (d *Deployer) removeContainer(ctx context.Context, id string) error {
+	err := d.Engine.Remove(ctx, id, true)
+	if err == nil || errors.Is(err, engine.ErrNotFound) {
+		return nil
+	}
+	if _, gone := d.Engine.Inspect(ctx, id); errors.Is(gone, engine.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
 // remove removes the present generation's container; its volumes and its record stay.
 func (d *Deployer) remove(ctx context.Context, t *change.Run) error {
 	g, err := d.generation(t)
 	if err != nil {
 		return err
 	}
-	if err := d.Engine.Remove(ctx, g.Name(), true); err != nil && !errors.Is(err, engine.ErrNotFound) {
+	if err := d.removeContainer(ctx, g.Name()); err != nil {
 		return fmt.Errorf("cannot remove %s: %w", g.Name(), err)
 	}
 	if err := d.Host.RemoveAll(d.generationDir(g.Container.Name, g.Number)); err != nil {
@@ -410,7 +436,7 @@ func (d *Deployer) removeStray(ctx context.Context, t *change.Run) error {
 	if _, err := t.Get(dataEngineID, &id); err != nil {
 		return err
 	}
-	if err := d.Engine.Remove(ctx, id, true); err != nil && !errors.Is(err, engine.ErrNotFound) {
+	if err := d.removeContainer(ctx, id); err != nil {
 		return fmt.Errorf("cannot remove stray container %s: %w", id, err)
 	}
 	return nil

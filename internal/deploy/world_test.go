@@ -56,11 +56,11 @@ func (w *world) program(_ string, spec tree.Spec) fake.Program {
 	p := fake.Program{Lines: []fake.Line{{Text: "mode is " + mode}}}
 	if spec.Labels[tree.LabelJob] != "" {
 		p.Exit = &fake.Exit{}
-		if mode == "fail" {
+		if mode == "fail" || mode == "crash" {
 			p.Exit.Code = 3
 		}
 	}
-	if mode == "crash" {
+	if mode == "crash" && spec.Labels[tree.LabelJob] == "" {
 		p.Exit = &fake.Exit{After: 100 * time.Millisecond, Code: 1}
 	}
 	p.Exec = func(_ context.Context, e engine.Exec) (int, error) {
