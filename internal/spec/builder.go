@@ -46,6 +46,7 @@ type parsedSet struct {
 	project     *types.Project
 	description string
 	openrc      map[string]string
+	host        *tree.HostPrep // nil where the set asks nothing of it
 	selected    bool
 }
 
@@ -126,8 +127,9 @@ func (b *builder) selectSets() {
 		d := decoder{src: set.src}
 		var ext setExtension
 		d.extensionOf(set.project.Extensions, &ext, nil)
-		b.faults = append(b.faults, d.faults...)
 		set.description, set.openrc = ext.Description, ext.OpenRC
+		set.host = d.hostPrep(ext.Host, tree.HostPrep{Host: b.input.host, Set: set.path})
+		b.faults = append(b.faults, d.faults...)
 	}
 }
 
@@ -199,6 +201,9 @@ func (b *builder) document() *tree.Document {
 	for _, set := range b.sets {
 		if set.selected {
 			doc.Sets = append(doc.Sets, tree.Set{Path: set.path, Description: set.description})
+			if set.host != nil {
+				doc.HostPrep = append(doc.HostPrep, *set.host)
+			}
 			for name, value := range set.openrc {
 				if doc.OpenRC == nil {
 					doc.OpenRC = map[string]string{}

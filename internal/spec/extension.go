@@ -80,6 +80,8 @@ type setExtension struct {
 	Description string `yaml:"description"`
 	// OpenRC are variables of the openstack client; secrets stand in them as placeholders.
 	OpenRC map[string]string `yaml:"openrc"`
+	// Host is what must be true of the host before the set's containers start.
+	Host *hostExtension `yaml:"host"`
 }
 
 // Defaults of a check, where a Compose file leaves them out.

@@ -113,7 +113,7 @@ func (l *Loader) resolve(ctx context.Context, in *input) (*tree.Document, error)
 	if err := b.parseSets(ctx, l); err != nil {
 		return nil, err
 	}
-	steps := []func(){b.declare, b.containers, b.link, b.applyFiles, b.checkSecrets, b.checkOptions}
+	steps := []func(){b.declare, b.containers, b.link, b.applyFiles, b.checkSecrets, b.checkHost, b.checkOptions}
 	for _, step := range steps {
 		step()
 		if len(b.faults) > 0 {

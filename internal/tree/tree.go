@@ -33,6 +33,8 @@ type Document struct {
 	Containers []Container       `json:"containers"`
 	Secrets    []Secret          `json:"secrets"`
 	Volumes    []Volume          `json:"volumes"`
+	// HostPrep is what the sets ask of their hosts, one item a set.
+	HostPrep []HostPrep `json:"host_prep,omitempty"`
 	// OpenRC are the variables of the openstack client for the cloud's administrator; the
 	// password stands in them as a placeholder of package placeholder.
 	OpenRC map[string]string `json:"openrc,omitempty"`
