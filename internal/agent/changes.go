@@ -91,6 +91,10 @@ func (a *Agent) getChange(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	return a.answerChange(w, id)
+}
+
+func (a *Agent) answerChange(w http.ResponseWriter, id int) error {
 	c, err := a.deployer.Changes().Get(id)
 	if err != nil {
 		return err
@@ -111,12 +115,7 @@ func (a *Agent) postAbort(w http.ResponseWriter, r *http.Request) error {
 	if err := a.deployer.Changes().Abort(id, by); err != nil {
 		return err
 	}
-	c, err := a.deployer.Changes().Get(id)
-	if err != nil {
-		return err
-	}
-	a.answer(w, http.StatusOK, wireChange(c, true))
-	return nil
+	return a.answerChange(w, id)
 }
 
 func (a *Agent) getEvents(w http.ResponseWriter, r *http.Request) error {

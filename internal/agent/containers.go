@@ -64,6 +64,36 @@ func (a *Agent) selected(r *http.Request) (*tree.Document, map[string]bool, erro
 	return doc, selected, nil
 }
 
+// scene is what a request about containers looks at.
+type scene struct {
+	doc      *tree.Document
+	selected map[string]bool
+	active   map[string]*tree.Generation
+	running  map[string]bool // by the engine's name
+}
+
+func (a *Agent) look(r *http.Request) (s scene, err error) {
+	if s.doc, s.selected, err = a.selected(r); err != nil {
+		return s, err
+	}
+	if s.active, err = a.deployer.Active(); err != nil {
+		return s, err
+	}
+	s.running, err = a.running(r.Context())
+	return s, err
+}
+
+// services returns the selected containers of this host that are no jobs.
+func (a *Agent) services(s scene) []*tree.Container {
+	var services []*tree.Container
+	for i := range s.doc.Containers {
+		if c := &s.doc.Containers[i]; c.Host == a.HostName && s.selected[c.Name] && c.Job == nil {
+			services = append(services, c)
+		}
+	}
+	return services
+}
+
 func (a *Agent) getContainers(w http.ResponseWriter, r *http.Request) error {
 	doc, selected, err := a.selected(r)
 	if err != nil {
@@ -144,53 +174,61 @@ func (a *Agent) healthOf(g *tree.Generation, state engine.State) string {
 
 // getHealth runs the checks now: who asks wants to know what is, not what was.
 func (a *Agent) getHealth(w http.ResponseWriter, r *http.Request) error {
-	doc, selected, err := a.selected(r)
-	if err != nil {
-		return err
-	}
-	active, err := a.deployer.Active()
-	if err != nil {
-		return err
-	}
-	running, err := a.running(r.Context())
+	s, err := a.look(r)
 	if err != nil {
 		return err
 	}
 	answer := []api.Health{}
-	for i := range doc.Containers {
-		c := &doc.Containers[i]
-		if c.Host != a.HostName || !selected[c.Name] || c.Job != nil || c.Check == nil {
+	for _, c := range a.services(s) {
+		if c.Check == nil {
 			continue
 		}
-		one := api.Health{Host: c.Host, Set: c.Set, Container: c.Name, Check: "health", Test: c.Check.Test, Health: "stopped"}
-		g := active[c.Name]
-		if g == nil || !running[g.Name()] {
-			if g != nil {
-				one.Health = a.healthOf(g, engine.Exited)
-			}
-			one.Output = "it does not run"
-			answer = append(answer, one)
+		g := s.active[c.Name]
+		if g == nil || !s.running[g.Name()] {
+			answer = append(answer, a.away(c, g))
 			continue
 		}
-		result := a.monitor.Check(r.Context(), health.Target{Name: g.Name(), Check: c.Check, Started: g.Activated})
-		one.Health, one.Output, one.At = result.State, result.Output, moment(result.At)
-		one.Took, one.Failures = result.Took.Seconds(), result.Failures
-		answer = append(answer, one)
+		answer = append(answer, a.checkNow(r.Context(), c, g))
 		if c.Ready != nil {
-			began := time.Now()
-			ok, output, _ := deploy.RunCheck(r.Context(), a.Engine, g.Name(), c.Ready)
-			ready := api.Health{
-				Host: c.Host, Set: c.Set, Container: c.Name, Check: "ready", Test: c.Ready.Test, Health: health.Healthy,
-				Output: output, At: &began, Took: time.Since(began).Seconds(),
-			}
-			if !ok {
-				ready.Health, ready.Failures = health.Unhealthy, 1
-			}
-			answer = append(answer, ready)
+			answer = append(answer, a.readyNow(r.Context(), c, g))
 		}
 	}
 	a.answer(w, http.StatusOK, answer)
 	return nil
+}
+
+// away is the health of a container that does not run.
+func (a *Agent) away(c *tree.Container, g *tree.Generation) api.Health {
+	one := api.Health{
+		Host: c.Host, Set: c.Set, Container: c.Name, Check: "health", Test: c.Check.Test, Health: "stopped", Output: "it does not run",
+	}
+	if g != nil {
+		one.Health = a.healthOf(g, engine.Exited)
+	}
+	return one
+}
+
+// checkNow runs the check that decides about a container's health.
+func (a *Agent) checkNow(ctx context.Context, c *tree.Container, g *tree.Generation) api.Health {
+	result := a.monitor.Check(ctx, health.Target{Name: g.Name(), Check: c.Check, Started: g.Activated})
+	return api.Health{
+		Host: c.Host, Set: c.Set, Container: c.Name, Check: "health", Test: c.Check.Test, Health: result.State,
+		Output: result.Output, At: moment(result.At), Took: result.Took.Seconds(), Failures: result.Failures,
+	}
+}
+
+// readyNow runs the check that decided about its readiness.
+func (a *Agent) readyNow(ctx context.Context, c *tree.Container, g *tree.Generation) api.Health {
+	began := time.Now()
+	ok, output, _ := deploy.RunCheck(ctx, a.Engine, g.Name(), c.Ready) // the output says what the error does
+	one := api.Health{
+		Host: c.Host, Set: c.Set, Container: c.Name, Check: "ready", Test: c.Ready.Test, Health: health.Healthy,
+		Output: output, At: &began, Took: time.Since(began).Seconds(),
+	}
+	if !ok {
+		one.Health, one.Failures = health.Unhealthy, 1
+	}
+	return one
 }
 
 func (a *Agent) getHistory(w http.ResponseWriter, r *http.Request) error {
@@ -218,22 +256,14 @@ func (a *Agent) getHistory(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *Agent) getTop(w http.ResponseWriter, r *http.Request) error {
-	_, selected, err := a.selected(r)
-	if err != nil {
-		return err
-	}
-	active, err := a.deployer.Active()
-	if err != nil {
-		return err
-	}
-	running, err := a.running(r.Context())
+	s, err := a.look(r)
 	if err != nil {
 		return err
 	}
 	answer := []api.Process{}
-	for _, name := range tree.SortedKeys(active) {
-		g := active[name]
-		if !selected[name] || !running[g.Name()] {
+	for _, c := range a.services(s) {
+		g := s.active[c.Name]
+		if g == nil || !s.running[g.Name()] {
 			continue
 		}
 		processes, err := a.Engine.Top(r.Context(), g.Name())
@@ -241,15 +271,22 @@ func (a *Agent) getTop(w http.ResponseWriter, r *http.Request) error {
 			return fmt.Errorf("cannot list the processes of %s: %w", g.Name(), err)
 		}
 		for i, p := range processes {
-			one := api.Process{Container: name, PID: p.PID, PPID: p.PPID, User: p.User, Command: p.Command}
+			one := api.Process{Container: c.Name, PID: p.PID, PPID: p.PPID, User: p.User, Command: p.Command}
 			if i == 0 {
-				if s, err := a.Engine.Stats(r.Context(), g.Name()); err == nil {
-					one.Usage = &api.Usage{CPUSeconds: s.CPU.Seconds(), Memory: s.Memory, MemoryLimit: s.MemoryLimit, Pids: s.Pids}
-				}
+				one.Usage = a.usage(r.Context(), g)
 			}
 			answer = append(answer, one)
 		}
 	}
 	a.answer(w, http.StatusOK, answer)
 	return nil
+}
+
+// usage is what a container uses now, nil where the engine does not say.
+func (a *Agent) usage(ctx context.Context, g *tree.Generation) *api.Usage {
+	s, err := a.Engine.Stats(ctx, g.Name())
+	if err != nil {
+		return nil
+	}
+	return &api.Usage{CPUSeconds: s.CPU.Seconds(), Memory: s.Memory, MemoryLimit: s.MemoryLimit, Pids: s.Pids}
 }

@@ -94,13 +94,13 @@ func rules() []rule {
 		},
 		{
 			packages: []string{"cmd/copse-init"},
-			own:      []string{"internal/containerapi/...", "internal/check/...", "internal/initproc/...", "internal/osloconf/...", "internal/placeholder", "internal/procfs"},
+			own:      []string{"internal/containerapi/...", "internal/check/...", "internal/initproc/...", "internal/osloconf/...", "internal/placeholder", "internal/procfs", "internal/nearest"},
 			foreign:  none,
 			why:      "it is in every image: small, standard library and x/sys only",
 		},
 		{
 			packages: []string{"internal/containerapi/...", "internal/check/...", "internal/initproc/...", "internal/osloconf/..."},
-			own:      []string{"internal/containerapi/...", "internal/check/...", "internal/initproc/...", "internal/osloconf/...", "internal/placeholder", "internal/procfs"},
+			own:      []string{"internal/containerapi/...", "internal/check/...", "internal/initproc/...", "internal/osloconf/...", "internal/placeholder", "internal/procfs", "internal/nearest"},
 			foreign:  []string{"golang.org/x/sys/...", "go.yaml.in/yaml/..."},
 			why:      "copse-init is in every image: small, standard library and x/sys only",
 		},

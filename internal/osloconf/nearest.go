@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"copse/internal/nearest"
 )
 
 // misspelt describes a variable that no option answers to.
@@ -37,7 +39,7 @@ const elsewhere = 3
 func (o *Options) nearest(groupName, optionName string, created map[string]createdGroup) string {
 	best, least := "", -1
 	consider := func(group string, options []Option) {
-		groupCost := distance(groupName, canonical(group))
+		groupCost := nearest.Distance(groupName, canonical(group))
 		for i := range options {
 			name := canonical(options[i].Option)
 			cost := groupCost
@@ -47,7 +49,7 @@ func (o *Options) nearest(groupName, optionName string, created map[string]creat
 				if least >= 0 && abs(len(name)-len(optionName)) >= least {
 					continue
 				}
-				cost += distance(optionName, name)
+				cost += nearest.Distance(optionName, name)
 			}
 			if least < 0 || cost < least {
 				best, least = Name{group, options[i].Option}.Variable(), cost
@@ -71,27 +73,3 @@ func (o *Options) nearest(groupName, optionName string, created map[string]creat
 }
 
 func abs(n int) int { return max(n, -n) }
-
-// distance is the number of insertions, deletions, replacements and swaps of
-// neighbours between two names (optimal string alignment), by bytes.
-func distance(a, b string) int {
-	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-		before, last, row = last, row, before
-	}
-	return last[len(b)]
-}

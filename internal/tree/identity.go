@@ -82,14 +82,7 @@ func Differences(old, now *Container, oldVersions, nowVersions map[string]int) [
 
 func environmentDifferences(old, now map[string]string) []string {
 	var words []string
-	keys := SortedKeys(old)
-	for k := range now {
-		if _, ok := old[k]; !ok {
-			keys = append(keys, k)
-		}
-	}
-	slices.Sort(keys)
-	for _, k := range keys {
+	for _, k := range keysOfBoth(old, now) {
 		before, had := old[k]
 		after, has := now[k]
 		switch {
@@ -178,14 +171,7 @@ func specDifferences(old, now Spec) []string {
 	handled := map[string]bool{"image": true, "command": true, "entrypoint": true, "environment": true}
 	before, after := fields(old), fields(now)
 	var words []string
-	keys := SortedKeys(before)
-	for k := range after {
-		if _, ok := before[k]; !ok {
-			keys = append(keys, k)
-		}
-	}
-	slices.Sort(keys)
-	for _, k := range keys {
+	for _, k := range keysOfBoth(before, after) {
 		b, a := string(before[k]), string(after[k])
 		if handled[k] || b == a {
 			continue
@@ -203,6 +189,18 @@ func specDifferences(old, now Spec) []string {
 		}
 	}
 	return words
+}
+
+func keysOfBoth[V any](a, b map[string]V) []string {
+	return slices.Compact(slices.Sorted(func(yield func(string) bool) {
+		for _, m := range []map[string]V{a, b} {
+			for k := range m {
+				if !yield(k) {
+					return
+				}
+			}
+		}
+	}))
 }
 
 func fields(s Spec) map[string]json.RawMessage {
