@@ -30,6 +30,8 @@ type agentOptions struct {
 type parts struct {
 	// resolve makes the cloud document of what is declared.
 	resolve func(ctx context.Context, d declaration) (*tree.Document, error)
+	// values works out the values of what is declared.
+	values func(d declaration) ([]view.Value, error)
 	// compose renders a document as one Compose file.
 	compose func(document *tree.Document) ([]byte, error)
 	// listImages says of images whether the engine has them.

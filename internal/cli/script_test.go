@@ -53,6 +53,12 @@ func fakeParts() parts {
 			}
 			return document, nil
 		},
+		values: func(d declaration) ([]view.Value, error) {
+			return []view.Value{
+				{Name: "ADDRESS", Type: "address", Value: "192.0.2.10", Description: "Where clients reach the APIs.", From: "default"},
+				{Name: "REGION", Type: "string", Value: "North", Description: "The region.", From: "cloud.yaml:3"},
+			}, nil
+		},
 		compose: func(document *tree.Document) ([]byte, error) {
 			return []byte("name: " + document.Cloud + "\nservices:\n  keystone:\n    environment: {ADDRESS: " + document.Values["ADDRESS"] + "}\n"), nil
 		},

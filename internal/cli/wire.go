@@ -50,6 +50,7 @@ func wired() parts {
 	}
 	return parts{
 		resolve: p.resolve,
+		values:  values,
 		compose: func(document *tree.Document) ([]byte, error) {
 			return spec.RenderCompose(document, spec.RenderOptions{})
 		},
@@ -139,4 +140,16 @@ func buildEvent(e image.Progress, now time.Time) view.BuildEvent {
 		event.Text = e.Err.Error()
 	}
 	return event
+}
+
+// values lists the values of what is declared, which needs no image and no engine.
+func values(d declaration) ([]view.Value, error) {
+	found, err := spec.Values(spec.Options{
+		CloudFile: d.CloudFile, EnvFiles: d.EnvFiles, Environment: d.Environment, Address: d.Address, DefaultAddress: defaultAddress,
+	})
+	list := make([]view.Value, 0, len(found))
+	for _, v := range found {
+		list = append(list, view.Value(v))
+	}
+	return list, err
 }

@@ -16,8 +16,60 @@ import (
 // addressValue is the value that the --address flag sets.
 const addressValue = "ADDRESS"
 
+// Value is one value of a cloud, for people who want to know what they can set.
+type Value struct {
+	Name        string `json:"name"`
+	Type        string `json:"type"`
+	Value       string `json:"value"`
+	Description string `json:"description"`
+	// From is where it was set: a file with its line, "environment", "command line" or "default".
+	From string `json:"from"`
+}
+
+// Values works out the values of a cloud without resolving the cloud itself, by name.
+func Values(opts Options) ([]Value, error) {
+	in, err := read(opts)
+	if err != nil {
+		return nil, err
+	}
+	resolver, err := in.resolver()
+	if err != nil {
+		return nil, err
+	}
+	resolved, faults := resolver.resolve()
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	var values []Value
+	for _, name := range tree.SortedKeys(resolved) {
+		declared := resolver.declared[name]
+		value := Value{Name: name, Type: declared.Type, Value: resolved[name], Description: declared.Description, From: "default"}
+		if set := resolver.set[name]; set != nil {
+			value.From = set.given.File
+			if set.given.Line > 0 {
+				value.From = fmt.Sprintf("%s:%d", set.given.File, set.given.Line)
+			}
+		}
+		values = append(values, value)
+	}
+	return values, nil
+}
+
 // values works out the cloud's values: default < cloud file < env files < environment < flag.
 func (in *input) values() (map[string]string, error) {
+	resolver, err := in.resolver()
+	if err != nil {
+		return nil, err
+	}
+	values, faults := resolver.resolve()
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	return values, nil
+}
+
+// resolver collects what declares and what sets the values.
+func (in *input) resolver() (*valueResolver, error) {
 	declared, faults := readDeclarations(in.catalogue.values)
 	set, more := in.cloud.settings(declared)
 	faults = append(faults, more...)
@@ -46,7 +98,7 @@ func (in *input) values() (map[string]string, error) {
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
-	resolver := valueResolver{declared: declared, set: set, sources: map[string]func() (string, error){
+	return &valueResolver{declared: declared, set: set, sources: map[string]func() (string, error){
 		sourceHostname: func() (string, error) { return in.host, nil },
 		sourceRoute: func() (string, error) {
 			if in.options.DefaultAddress == nil {
@@ -54,12 +106,7 @@ func (in *input) values() (map[string]string, error) {
 			}
 			return in.options.DefaultAddress()
 		},
-	}}
-	values, faults := resolver.resolve()
-	if len(faults) > 0 {
-		return nil, errors.Join(faults...)
-	}
-	return values, nil
+	}}, nil
 }
 
 // unknownValue completes an error about a name that no catalogue declares.
