@@ -73,7 +73,7 @@ func rules() []rule {
 			why:      "an engine does what it is told and knows nothing of plans and changes",
 		},
 		{
-			packages: []string{"internal/proxy", "internal/secret", "internal/logs", "internal/health"},
+			packages: []string{"internal/proxy", "internal/secret", "internal/logs", "internal/health", "internal/host"},
 			own:      []string{"internal/tree", "internal/engine", "internal/check"},
 			why:      "mechanisms are composed by deploy, not by each other",
 		},
@@ -110,6 +110,7 @@ func rules() []rule {
 func onlys() []only {
 	return []only{
 		{"github.com/moby/moby/client", []string{"internal/engine/docker"}, "one package knows the engine's API"},
+		{"github.com/vishvananda/netlink", []string{"internal/host"}, "one package changes the host's interfaces"},
 		{"go.etcd.io/bbolt", []string{"internal/store"}, "one package knows how documents are kept"},
 		{"github.com/compose-spec/compose-go/v2/...", []string{"internal/spec", "internal/spec/..."}, "one package reads Compose files"},
 		{"github.com/moby/buildkit/...", []string{"internal/image", "internal/image/..."}, "one package builds images"},
