@@ -65,7 +65,7 @@ func Differences(old, now *Container, oldVersions, nowVersions map[string]int) [
 		say("image %s → %s", old.Spec.Image, now.Spec.Image)
 	}
 	if !slices.Equal(old.Spec.Command, now.Spec.Command) || !slices.Equal(old.Spec.Entrypoint, now.Spec.Entrypoint) {
-		say("command changed")
+		say("%s", commandDifference(old.Spec, now.Spec))
 	}
 	words = append(words, environmentDifferences(old.Spec.Environment, now.Spec.Environment)...)
 	words = append(words, fileDifferences(old.Files, now.Files)...)
@@ -76,6 +76,28 @@ func Differences(old, now *Container, oldVersions, nowVersions map[string]int) [
 	}
 	if (old.Frontend == nil) != (now.Frontend == nil) {
 		say("moved %s the proxy", map[bool]string{true: "behind", false: "out from behind"}[now.Frontend != nil])
+	}
+	return words
+}
+
+// commandDifference names the one argument that differs, where it is one that reads well.
+func commandDifference(old, now Spec) string {
+	const most = 60
+	words := "command changed"
+	if len(old.Command) != len(now.Command) || !slices.Equal(old.Entrypoint, now.Entrypoint) {
+		return words
+	}
+	different := 0
+	for i, before := range old.Command {
+		after := now.Command[i]
+		if before == after {
+			continue
+		}
+		different++
+		if different > 1 || len(before) > most || len(after) > most || strings.ContainsAny(before+after, "\n") {
+			return "command changed"
+		}
+		words = fmt.Sprintf("command %s → %s", Masked(before, before), Masked(after, after))
 	}
 	return words
 }
