@@ -30,8 +30,7 @@ SIM_SEEDS ?= 5000
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-up: setup build ## prepare this host, build programs and images, bring the cloud up
-	bin/copse build
+up: setup build ## prepare this host, build what is missing, bring the cloud up
 	bin/copse up $(UP_FLAGS)
 
 setup:

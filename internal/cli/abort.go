@@ -37,7 +37,7 @@ were. The undoing is followed to its end.`,
 					return err
 				}
 			}
-			if err := a.view.ChangeEnded(change, ""); err != nil {
+			if err := a.view.ChangeEnded(change, "", nil); err != nil {
 				return err
 			}
 			if change.Status == "error" {

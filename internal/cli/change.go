@@ -36,9 +36,9 @@ code then is 0 where it is done and 1 where it failed.`,
 			case !follow:
 				return a.view.Change(change)
 			case change.Ended():
-				return a.ended(change, "")
+				return a.ended(change, "", nil)
 			}
-			return a.follow(ctx, change, "")
+			return a.follow(ctx, change, "", nil)
 		},
 	}
 	command.Flags().BoolVarP(&follow, "follow", "f", false, "show progress until it has ended")

@@ -11,6 +11,7 @@ import (
 	"copse/internal/api"
 	"copse/internal/client"
 	"copse/internal/plan"
+	"copse/internal/view"
 )
 
 // attempts is how often to look for a lost agent before giving up: about two minutes.
@@ -33,7 +34,12 @@ type transition struct {
 	prepare func(ctx context.Context, p *plan.Plan) error
 	// next is what to do after success.
 	next string
+	// conclude, where it is there, says more than next once containers have been created.
+	conclude conclusion
 }
+
+// conclusion sums up a change that is done.
+type conclusion func(ctx context.Context, change *api.Change) (*view.Summary, error)
 
 // transit plans, shows, asks, submits and follows a change.
 func (a *app) transit(ctx context.Context, t transition) error {
@@ -68,7 +74,10 @@ func (a *app) transit(ctx context.Context, t transition) error {
 	if t.detach {
 		return a.view.Note("change %d goes on; `copse change %d -f` follows it", change.ID, change.ID)
 	}
-	return a.follow(ctx, change, t.next)
+	if t.conclude != nil && creates(p) {
+		return a.follow(ctx, change, "", t.conclude)
+	}
+	return a.follow(ctx, change, t.next, nil)
 }
 
 // agree asks what has to be asked.
@@ -108,12 +117,21 @@ func (a *app) agree(ctx context.Context, t *transition, p *plan.Plan) error {
 }
 
 // follow shows a change until it has ended and tells how it went.
-func (a *app) follow(ctx context.Context, change *api.Change, next string) error {
+func (a *app) follow(ctx context.Context, change *api.Change, next string, conclude conclusion) error {
 	ended, err := a.watch(ctx, change)
 	if err != nil {
 		return err
 	}
-	return a.ended(ended, next)
+	var summary *view.Summary
+	if conclude != nil && ended.Status == "done" {
+		if summary, err = conclude(ctx, ended); err != nil {
+			// The change is done all the same.
+			if err := a.view.Note("cannot sum up what there is now: %v", err); err != nil {
+				return err
+			}
+		}
+	}
+	return a.ended(ended, next, summary)
 }
 
 // watch shows a change until it has ended. An interrupt leaves it to the agent.
@@ -146,8 +164,8 @@ func (a *app) watch(ctx context.Context, change *api.Change) (*api.Change, error
 }
 
 // ended tells how a change went; the exit code says it too.
-func (a *app) ended(change *api.Change, next string) error {
-	if err := a.view.ChangeEnded(change, next); err != nil {
+func (a *app) ended(change *api.Change, next string, summary *view.Summary) error {
+	if err := a.view.ChangeEnded(change, next, summary); err != nil {
 		return err
 	}
 	if change.Status != "done" {

@@ -7,6 +7,7 @@ import (
 	"context"
 
 	"copse/internal/tree"
+	"copse/internal/verify"
 	"copse/internal/view"
 )
 
@@ -43,4 +44,10 @@ type parts struct {
 	ensureAgent func(ctx context.Context, options agentOptions, tell func(string)) (started bool, err error)
 	// runAgent is the agent itself, until ctx ends.
 	runAgent func(ctx context.Context, options agentOptions) error
+	// guestImage names the image of the guest that servers are started from to verify a cloud.
+	guestImage func(ctx context.Context, d declaration, release string) (tree.Image, error)
+	// takeGuest takes the guest's files out of its image.
+	takeGuest func(ctx context.Context, image tree.Image) (verify.Guest, error)
+	// verify proves a cloud by using it.
+	verify func(ctx context.Context, options verify.Options) error
 }

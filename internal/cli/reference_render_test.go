@@ -63,6 +63,7 @@ Colours are left out where ` + "`NO_COLOR`" + ` is set or ` + "`TERM=dumb`" + `.
 | ` + "`build`" + ` | %s |
 | ` + "`task`, `progress`, `log`, `ended`" + ` | an event of the change: %s |
 | ` + "`note`" + ` | ` + "`message`" + `: the agent was lost, or is there again |
+| ` + "`summary`" + ` | where containers have been created: %s. An endpoint has %s; a phase %s, with %s of the slowest; what is next %s |
 | ` + "`change`" + ` | last: ` + "`change`" + `, as ` + "`copse change`" + ` gives it |
 
 The objects within objects are described in [openapi.yaml](../internal/api/openapi.yaml).
@@ -76,7 +77,7 @@ func objectOf() map[string]any {
 		"copse logs": api.LogLine{}, "copse top": api.Process{}, "copse changes": api.Change{}, "copse change": api.Change{},
 		"copse secret ls": api.Secret{}, "copse secret rotate": api.Secret{}, "copse version": view.VersionInfo{},
 		"copse images": view.Image{}, "copse build": view.BuildEvent{}, "copse exec": api.Frame{}, "copse openrc": api.OpenRC{},
-		"copse plan": plan.Plan{},
+		"copse plan": plan.Plan{}, "copse verify": view.Step{},
 	}
 }
 
@@ -91,7 +92,8 @@ type branchObject struct {
 func reference() string {
 	root := (&app{}).root()
 	var b strings.Builder
-	fmt.Fprintf(&b, referenceHead, root.Long, fields(view.BuildEvent{}), fields(api.Event{}))
+	fmt.Fprintf(&b, referenceHead, root.Long, fields(view.BuildEvent{}), fields(api.Event{}), fields(view.Summary{}),
+		fields(view.Endpoint{}), fields(view.Phase{}), fields(view.Slow{}), fields(view.Next{}))
 	b.WriteString("## Flags of every command\n\n" + flagTable(root.PersistentFlags()) + "\n")
 	for _, g := range root.Groups() {
 		fmt.Fprintf(&b, "## %s\n\n", strings.TrimSuffix(g.Title, ":"))

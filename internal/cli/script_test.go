@@ -22,6 +22,7 @@ import (
 	"copse/internal/client/clienttest"
 	"copse/internal/plan"
 	"copse/internal/tree"
+	"copse/internal/verify"
 	"copse/internal/view"
 )
 
@@ -65,7 +66,7 @@ func fakeParts() parts {
 		listImages: func(_ context.Context, images []tree.Image) ([]view.Image, error) {
 			var list []view.Image
 			for i, image := range images {
-				list = append(list, view.Image{Name: image.Name, Release: image.Release, Reference: image.Reference, Present: i == 0})
+				list = append(list, view.Image{Name: image.Name, Release: image.Release, Reference: image.Reference, Present: i == 0 && image.Name != verify.GuestImage})
 			}
 			return list, nil
 		},
@@ -91,11 +92,58 @@ func fakeParts() parts {
 			}
 			return false, nil
 		},
+		guestImage: func(_ context.Context, _ declaration, release string) (tree.Image, error) {
+			return tree.Image{Name: "guest", Release: release, Reference: "copse/guest:" + release + "-0a1b2c3d4e5f"}, nil
+		},
+		takeGuest: func(_ context.Context, image tree.Image) (verify.Guest, error) {
+			return verify.Guest{Kernel: []byte(image.Reference)}, nil
+		},
+		verify: fakeVerify,
 		runAgent: func(ctx context.Context, options agentOptions) error {
 			fmt.Println("agent in " + options.StateDir)
 			return nil
 		},
 	}
+}
+
+// fakeVerify tells what it was asked for, and fails where the file broken-cloud is there.
+func fakeVerify(ctx context.Context, o verify.Options) error {
+	event := verify.Event{Step: "token", Sentence: "Get a token", Status: verify.Running, Started: clienttest.Epoch}
+	o.Report(event)
+	event.Status, event.Elapsed = verify.Done, 300*time.Millisecond
+	event.Detail = fmt.Sprintf("%s at %s, %v, keep %v, network %q, limit %s", o.Credentials["OS_USERNAME"], o.Credentials["OS_AUTH_URL"], o.Only, o.Keep, o.Network, o.Limit)
+	o.Report(event)
+	if _, err := os.Stat("interrupted"); err == nil {
+		self, err := os.FindProcess(os.Getpid())
+		if err == nil {
+			err = self.Signal(os.Interrupt)
+		}
+		if err != nil {
+			return err
+		}
+		<-ctx.Done()
+		o.Report(verify.Event{Step: "server", Sentence: "Start a server", Status: verify.Interrupted, Started: clienttest.Epoch})
+		return ctx.Err()
+	}
+	image := verify.Event{Step: "image", Sentence: "Upload the guest", Status: verify.Skipped, Detail: "the service catalogue has no image service", Started: clienttest.Epoch}
+	if o.Guest != nil {
+		guest, err := o.Guest(ctx)
+		if err != nil {
+			return err
+		}
+		image.Status, image.Detail = verify.Done, string(guest.Kernel)
+	}
+	o.Report(image)
+	if _, err := os.Stat("broken-cloud"); err == nil {
+		failed := verify.Event{
+			Step: "server", Sentence: "Start a server", Status: verify.Failed, Started: clienttest.Epoch, Elapsed: 62 * time.Second,
+			Err: errors.New("nova has put it into ERROR: No valid host was found."), Look: []string{"nova-compute", "nova"},
+			Console: []string{"\x1b[2JSeaBIOS", "Kernel panic"},
+		}
+		o.Report(failed)
+		return &verify.Failure{Step: failed.Step, Err: failed.Err}
+	}
+	return nil
 }
 
 func TestScripts(t *testing.T) {
@@ -173,6 +221,9 @@ func agentCommand(ts *testscript.TestScript, neg bool, args []string) {
 	switch args[0] {
 	case "plans-up":
 		agent.Plans[plan.Up] = clienttest.UpPlan()
+	case "plans-first":
+		agent.Plans[plan.Up] = clienttest.FirstPlan()
+		agent.Script = clienttest.First
 	case "dangerous":
 		p := agent.Plans[plan.Kind(args[1])]
 		p.Steps[0].Dangerous = true
@@ -186,6 +237,12 @@ func agentCommand(ts *testscript.TestScript, neg bool, args []string) {
 		agent.Refuse = &api.Error{Code: "conflict", Message: "change 9 (up) is running: `copse change 9 -f` follows it, `copse abort 9` stops it", Change: 9}
 	case "level":
 		agent.Version.Level, _ = strconv.Atoi(args[1])
+	case "glance":
+		agent.Document.Containers = append(agent.Document.Containers, tree.Container{Host: "node-1", Set: "identity", Name: "glance-api", Component: "glance", Release: "2025.1"})
+	case "horizon":
+		agent.Containers = append(agent.Containers, api.Container{
+			Host: "node-1", Set: "identity/keystone", Name: "keystone", Component: "horizon", State: "running", Health: "healthy", Address: "192.0.2.10:80",
+		})
 	case "empty":
 		agent.Containers, agent.Health, agent.Generations, agent.Processes, agent.Secrets, agent.Changes = nil, nil, nil, nil, nil, nil
 	case "asked":

@@ -14,6 +14,7 @@ import (
 	"copse/internal/api"
 	"copse/internal/plan"
 	"copse/internal/tree"
+	"copse/internal/view"
 )
 
 // defaultStateDir is where an agent keeps what it knows.
@@ -47,6 +48,7 @@ Ctrl-C while a change runs only stops watching it: the agent goes on.`,
 			if err := a.ensure(ctx); err != nil {
 				return err
 			}
+			var built *view.Phase
 			return a.transit(ctx, transition{
 				request:    api.ChangeRequest{Kind: plan.Up, Document: document, Names: names, Atomic: atomic},
 				yes:        yes,
@@ -57,9 +59,17 @@ Ctrl-C while a change runs only stops watching it: the agent goes on.`,
 					if noBuild {
 						return nil
 					}
-					return a.buildMissing(ctx, document, p.Build)
+					began := a.view.Now()
+					err := a.buildMissing(ctx, document, p.Build)
+					if len(p.Build) > 0 {
+						built = a.built(len(p.Build), began)
+					}
+					return err
 				},
 				next: "next: eval \"$(copse openrc)\", then use the openstack client; `copse ps` shows what runs",
+				conclude: func(ctx context.Context, change *api.Change) (*view.Summary, error) {
+					return a.summarize(ctx, document, change, built)
+				},
 			})
 		},
 	}

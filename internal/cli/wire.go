@@ -18,6 +18,7 @@ import (
 	"copse/internal/image"
 	"copse/internal/spec"
 	"copse/internal/tree"
+	"copse/internal/verify"
 	"copse/internal/view"
 )
 
@@ -58,6 +59,9 @@ func wired() parts {
 		buildImages: p.buildImages,
 		ensureAgent: p.ensureAgent,
 		runAgent:    p.runAgent,
+		guestImage:  p.guestImage,
+		takeGuest:   p.takeGuest,
+		verify:      verify.Run,
 	}
 }
 

@@ -3,7 +3,12 @@
 
 package verify
 
-import "context"
+import (
+	"context"
+	"slices"
+
+	"copse/internal/tree"
+)
 
 // step is one thing that a cloud must be able to do.
 type step struct {
@@ -133,4 +138,15 @@ func steps() []step {
 			do: (*run).console,
 		},
 	}
+}
+
+// Needs reports whether a run with these options will ask for the guest, in a cloud of these
+// containers. An unknown step is an *UnknownStepError.
+func Needs(options Options, containers []tree.Container) (guest bool, err error) {
+	chosen, err := choose(steps(), options.Only)
+	if err != nil || options.Clean {
+		return false, err
+	}
+	uploads := slices.ContainsFunc(chosen, func(s step) bool { return s.name == stepImage })
+	return uploads && slices.ContainsFunc(containers, func(c tree.Container) bool { return c.Component == "glance" }), nil
 }

@@ -185,7 +185,12 @@ func newRun(options Options) (*run, error) {
 func (r *run) step(ctx context.Context, s step) {
 	r.current = Event{Step: s.name, Sentence: s.sentence, Status: Running, Started: r.Now()}
 	if reason := r.obstacle(s); reason != "" {
-		r.end(Skipped, reason, nil)
+		if !slices.Contains(r.Only, s.name) {
+			r.end(Skipped, reason, nil)
+			return
+		}
+		r.end(Failed, "", errors.New("it cannot be tried: "+reason))
+		r.fail(s.name, r.current.Err)
 		return
 	}
 	r.Report(r.current)

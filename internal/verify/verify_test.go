@@ -336,6 +336,11 @@ func TestOnlyOneStep(t *testing.T) {
 	if got, want := summary(events), "token done, leftovers done, account done, network done, router done, remove done"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+	// What was asked for by name is not passed over.
+	failure := (*Failure)(nil)
+	if _, err := trial(t.Context(), newCloud(t, "identity"), func(o *Options) { o.Only = []string{stepRouter} }); !errors.As(err, &failure) || failure.Step != stepRouter {
+		t.Errorf("got %v for a step that cannot be tried", err)
+	}
 	unknown := (*UnknownStepError)(nil)
 	if _, err := trial(t.Context(), c, func(o *Options) { o.Only = []string{"rooter"} }); !errors.As(err, &unknown) {
 		t.Errorf("got %v for a step that does not exist", err)

@@ -104,10 +104,16 @@ type ended struct {
 	Change *api.Change `json:"change"`
 }
 
-// ChangeEnded renders how a change went: what happened, how long it took and what to do next.
-// In JSON it is the last object of the stream, with "type": "change".
-func (v *View) ChangeEnded(c *api.Change, next string) error {
+// ChangeEnded renders how a change went: what happened, how long it took and what to do next, in a
+// line or, where something new has been brought up, in a summary; both may be missing. In JSON the
+// change is the last object of the stream, with "type": "change".
+func (v *View) ChangeEnded(c *api.Change, next string, summary *Summary) error {
 	if v.options.Format == JSON {
+		if summary != nil {
+			if err := v.object(summary); err != nil {
+				return err
+			}
+		}
 		return v.object(ended{Type: "change", Change: c})
 	}
 	title := fmt.Sprintf("change %d (%s)", c.ID, clean(c.Kind))
@@ -117,6 +123,9 @@ func (v *View) ChangeEnded(c *api.Change, next string) error {
 		fmt.Fprintf(&b, "%s %s is done: %s in %s\n", v.theme.good("✔"), title, count(touched(c), "container"), took)
 		if next != "" {
 			fmt.Fprintf(&b, "%s\n", next)
+		}
+		if summary != nil {
+			b.WriteString(v.summary(summary))
 		}
 		return v.Text([]byte(b.String()))
 	}

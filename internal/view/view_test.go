@@ -111,7 +111,7 @@ func TestGolden(t *testing.T) {
 		},
 		"ended": func(v *View) error {
 			return v.ChangeEnded(&api.Change{ID: 10, Kind: "up", Status: "error", CreatedAt: epoch, EndedAt: at(75), Error: "1 of 3 containers failed:\nkeystone did not become ready",
-				Tasks: []api.Task{{ID: 1, Subject: "keystone", Status: "error"}, {ID: 2, Subject: "mariadb", Status: "done"}}}, "")
+				Tasks: []api.Task{{ID: 1, Subject: "keystone", Status: "error"}, {ID: 2, Subject: "mariadb", Status: "done"}}}, "", nil)
 		},
 	}
 	for name, page := range pages {

@@ -48,7 +48,7 @@ func Cloud() *Agent {
 			{Host: "node-1", Set: "database", Name: "mariadb", Component: "mariadb", Generation: 1, Release: "2025.1", Image: "copse/mariadb:2025.1-aabbccddeeff",
 				EngineID: "aa11", State: "running", Health: "healthy", StartedAt: at(0)},
 			{Host: "node-1", Set: "identity/keystone", Name: "keystone", Component: "keystone", Generation: 3, Release: "2025.1", Image: "copse/keystone:2025.1-1f2e3d4c5b6a",
-				EngineID: "bb22", State: "running", Health: "unhealthy", StartedAt: at(60), Restarts: 2, Address: "http://192.0.2.10:5000"},
+				EngineID: "bb22", State: "running", Health: "unhealthy", StartedAt: at(60), Restarts: 2, Address: "192.0.2.10:5000"},
 			{Host: "node-1", Set: "identity/keystone", Name: "keystone-migrate", Component: "keystone", Generation: 2, Release: "2025.1", Image: "copse/keystone:2025.1-1f2e3d4c5b6a",
 				EngineID: "cc33", State: "exited", Health: "completed", StartedAt: at(30), Job: true},
 		},
@@ -105,6 +105,36 @@ func UpPlan() plan.Plan {
 			Causes: []string{"image changed", "environment KEYSTONE_WORKERS 2 → 4"}, Impact: "no request fails", Strategy: tree.StartFirst,
 		}},
 	}
+}
+
+// FirstPlan is a plan that creates everything.
+func FirstPlan() plan.Plan {
+	p := UpPlan()
+	p.Unchanged = 0
+	p.Steps = []plan.Step{
+		{Host: "node-1", Set: "database", Container: "mariadb", Component: "mariadb", Action: plan.Create, Causes: []string{"first start"}},
+		{Host: "node-1", Set: "identity/keystone", Container: "keystone-migrate", Component: "keystone", Action: plan.Run, Causes: []string{"first start"}, After: []string{"mariadb"}},
+		{Host: "node-1", Set: "identity/keystone", Container: "keystone", Component: "keystone", Action: plan.Create, Causes: []string{"first start"}, After: []string{"keystone-migrate"}},
+	}
+	return p
+}
+
+// First is a Script for FirstPlan: its tasks have run already, one after the other but for mariadb.
+func First(c *api.Change, _ api.ChangeRequest) []api.Event {
+	c.Subjects = []string{"mariadb", "keystone-migrate", "keystone"}
+	for i, task := range []struct {
+		kind, subject string
+		from, to      int
+	}{
+		{"start", "mariadb", 0, 1}, {"ready", "mariadb", 1, 5}, {"run", "keystone-migrate", 5, 12},
+		{"start", "keystone", 3, 4}, {"ready", "keystone", 12, 15}, {"commit", "keystone", 15, 16},
+	} {
+		from, to := Epoch.Add(time.Duration(task.from)*time.Second), Epoch.Add(time.Duration(task.to)*time.Second)
+		c.Tasks = append(c.Tasks, api.Task{
+			ID: i + 1, Kind: task.kind, Subject: task.subject, Summary: task.kind + " " + task.subject, Status: "done", StartedAt: &from, EndedAt: &to,
+		})
+	}
+	return []api.Event{{Type: "ended", Status: "done", Time: Epoch.Add(16 * time.Second)}}
 }
 
 // Up is a Script in which keystone is started in two tasks.
