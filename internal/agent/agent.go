@@ -23,6 +23,7 @@ import (
 	"copse/internal/deploy"
 	"copse/internal/engine"
 	"copse/internal/health"
+	hostprep "copse/internal/host"
 	"copse/internal/proxy"
 	"copse/internal/secret"
 	"copse/internal/store"
@@ -45,6 +46,9 @@ type Options struct {
 	Socket string
 	// Engine is the engine that runs the containers.
 	Engine engine.Engine
+	// EnginePID returns the engine's process, in whose mount namespace the host is prepared; nil
+	// for an agent of a cloud that asks nothing of its host.
+	EnginePID func(ctx context.Context) (int, error)
 	// HostName is this host's name in the cloud; "" is the kernel's.
 	HostName string
 	// Version is the program's, for GET /v1/version.
@@ -75,6 +79,7 @@ func Run(ctx context.Context, options Options) (err error) {
 	if err != nil {
 		return err
 	}
+	a.prepareHost(ctx)
 	if err := a.deployer.Resume(ctx); err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -108,6 +113,15 @@ func Run(ctx context.Context, options Options) (err error) {
 	return group.Wait()
 }
 
+// prepareHost brings back what a reboot has taken, before anything goes on. What cannot be had is
+// no reason not to watch over the rest; it shows in each plan until it is mended.
+func (a *Agent) prepareHost(ctx context.Context) {
+	err := a.deployer.PrepareHost(ctx, func(done string) { a.Log.Info("prepared the host", "done", done) })
+	if err != nil {
+		a.Log.Error("containers may fail to start", "error", err)
+	}
+}
+
 func open(options Options) (*Agent, func() error, error) {
 	if options.Log == nil {
 		options.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -138,7 +152,7 @@ func open(options Options) (*Agent, func() error, error) {
 	a.deployer, err = deploy.New(deploy.Options{
 		Store: db, Engine: options.Engine, Secrets: secrets,
 		Router: &router{proxies: map[string]*proxy.Proxy{}},
-		Host:   hostFiles{stateDir: options.StateDir}, Clock: wallClock{}, HostName: options.HostName,
+		Host:   hostFiles{stateDir: options.StateDir, host: &hostprep.Host{EnginePID: options.EnginePID}}, Clock: wallClock{}, HostName: options.HostName,
 		StateDir: options.StateDir, Logger: options.Log, Changes: options.Changes,
 	})
 	if err != nil {

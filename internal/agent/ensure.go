@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +35,7 @@ type Launcher struct {
 		engine.Containers
 		engine.Processes
 		engine.Images
+		Info(ctx context.Context) (engine.Info, error)
 		// ImportImage makes an image of a file system in a tar archive; changes are
 		// Dockerfile instructions.
 		ImportImage(ctx context.Context, archive io.Reader, reference string, changes ...string) error
@@ -173,7 +175,11 @@ func (l *Launcher) remove(ctx context.Context, name string) error {
 }
 
 func (l *Launcher) run(ctx context.Context, reference, build string) error {
-	if _, err := l.Engine.Create(ctx, containerName, l.spec(reference, build)); err != nil {
+	info, err := l.Engine.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot create the agent's container: %w", err)
+	}
+	if _, err := l.Engine.Create(ctx, containerName, l.spec(reference, build, info.MissingCapabilities)); err != nil {
 		return fmt.Errorf("cannot create the agent's container: %w", err)
 	}
 	if err := l.Engine.Start(ctx, containerName); err != nil {
@@ -182,9 +188,31 @@ func (l *Launcher) run(ctx context.Context, reference, build string) error {
 	return l.wait(ctx, build)
 }
 
+// capabilities are those that the agent uses, without those that this host cannot give and that
+// it can do without.
+func capabilities(missing []string) []string {
+	given := []string{
+		"CHOWN",            // files and directories for the containers' users
+		"DAC_OVERRIDE",     // to write among them
+		"DAC_READ_SEARCH",  // to see whose process has a port
+		"FOWNER",           // modes of what it has given away
+		"FSETID",           // the set-group bit of directories
+		"NET_ADMIN",        // the pair of interfaces to the outside; parameters of the network
+		"NET_BIND_SERVICE", // to try whether a port is free
+		"SYS_ADMIN",        // to enter the engine's mount namespace; shared mounts
+		"SYS_CHROOT",       // to enter the engine's mount namespace
+		"SYS_PTRACE",       // to find the engine's mount namespace; whose process has a port
+	}
+	const module = "SYS_MODULE" // kernel modules, where a set asks for one
+	if !slices.Contains(missing, module) {
+		given = append(given, module)
+	}
+	return given
+}
+
 // spec is the agent's container. It has the engine's socket, which makes it root on the host
 // in any case; what else it has is what it uses.
-func (l *Launcher) spec(reference, build string) tree.Spec {
+func (l *Launcher) spec(reference, build string, missing []string) tree.Spec {
 	bind := func(path string) tree.Mount {
 		return tree.Mount{Type: tree.Bind, Source: path, Target: path, CreateHostPath: true}
 	}
@@ -200,9 +228,10 @@ func (l *Launcher) spec(reference, build string) tree.Spec {
 		PID:         "host", // to name the process that has a port
 		ReadOnly:    true,
 		CapDrop:     []string{"ALL"},
-		// Files for the containers' users; whose process has a port.
-		CapAdd:          []string{"CHOWN", "DAC_OVERRIDE", "FOWNER", "DAC_READ_SEARCH", "SYS_PTRACE", "NET_BIND_SERVICE"},
-		SecurityOpt:     []string{"no-new-privileges"},
+		CapAdd:      capabilities(missing),
+		// The engine's usual profiles of AppArmor and SELinux forbid every mount, whatever the
+		// capabilities; that of seccomp goes by them, and stays.
+		SecurityOpt:     []string{"no-new-privileges", "apparmor=unconfined", "label=disable"},
 		Mounts:          []tree.Mount{bind(l.StateDir), bind(filepath.Dir(l.Socket)), bind(l.engineMount())},
 		Restart:         "always",
 		StopGracePeriod: 20 * time.Second,

@@ -4,6 +4,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 
+	hostprep "copse/internal/host"
 	"copse/internal/procfs"
 	"copse/internal/tree"
 )
@@ -21,6 +23,19 @@ import (
 // hostFiles is what deploy does to the host besides asking the engine.
 type hostFiles struct {
 	stateDir string
+	host     *hostprep.Host
+}
+
+// Look says what the host lacks of what sets ask of it.
+func (h hostFiles) Look(ctx context.Context, preps []tree.HostPrep) (missing, refused map[string][]string, err error) {
+	report, err := h.host.Look(ctx, preps)
+	return report.Missing, report.Refused, err
+}
+
+// Prepare makes it true.
+func (h hostFiles) Prepare(ctx context.Context, preps []tree.HostPrep, tell func(string)) error {
+	_, err := h.host.Prepare(ctx, preps, tell)
+	return err
 }
 
 // WriteFiles writes each file under its position, with the declared owner and mode.

@@ -51,7 +51,7 @@ func (p *program) runAgent(ctx context.Context, options agentOptions) error {
 		log.Info(note)
 	}
 	return agent.Run(ctx, agent.Options{
-		StateDir: options.StateDir, Socket: options.Socket, Engine: host,
+		StateDir: options.StateDir, Socket: options.Socket, Engine: host, EnginePID: host.PID,
 		HostName: os.Getenv(hostVariable), Version: version, Log: log,
 	})
 }

@@ -80,6 +80,11 @@ type Host interface {
 	Listening(address string, port int, protocol string) (string, error)
 	// FreeSpace returns the bytes free for the state directory.
 	FreeSpace() (int64, error)
+	// Look says what the host lacks of what sets ask of it, by set, and what of that is refused
+	// because something is in the way. It touches nothing.
+	Look(ctx context.Context, preps []tree.HostPrep) (missing, refused map[string][]string, err error)
+	// Prepare makes it true and tells each thing that it has done.
+	Prepare(ctx context.Context, preps []tree.HostPrep, tell func(string)) error
 }
 
 // Clock is time as an input.

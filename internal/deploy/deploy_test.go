@@ -418,6 +418,7 @@ func scenarios() map[string]Request {
 		"restart":              {Kind: plan.Restart},
 		"down":                 {Kind: plan.Down},
 		"undeclare the worker": up(without("worker")),
+		"prepare the host":     up(moreHosted()),
 	}
 }
 
@@ -443,7 +444,7 @@ func without(name string) *tree.Document {
 // what was begun, with exactly the old or exactly the new of each container and nothing else.
 func TestCrashAtEveryBoundary(t *testing.T) {
 	scenarios := scenarios()
-	scenarios["from nothing"] = up(cloud())
+	scenarios["from nothing"] = up(hosted())
 	for name, request := range scenarios {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

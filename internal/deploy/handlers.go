@@ -33,6 +33,7 @@ func (d *Deployer) handlers() map[string]change.Handler {
 		taskRemove:       {Do: d.remove},
 		taskRemoveVolume: {Do: d.removeVolume},
 		taskRemoveStray:  {Do: d.removeStray},
+		taskPrepareHost:  {Do: d.prepareHost, Undo: d.leaveHost},
 	}
 	for kind, h := range handlers {
 		handlers[kind] = d.patient(h)

@@ -17,11 +17,16 @@ const leastSpace = 256 << 20
 
 // preflight finds what would make a plan fail, before anything is touched: images that are
 // missing, ports that others have, a full disk. It names all it finds, each with a way out.
-func (d *Deployer) preflight(_ context.Context, p *plan.Plan, doc *tree.Document) error {
+func (d *Deployer) preflight(ctx context.Context, p *plan.Plan, doc *tree.Document) error {
 	var problems []string
 	for _, image := range p.Build {
 		problems = append(problems, fmt.Sprintf("image %s is not on this host: \"copse build\" makes it", image))
 	}
+	inTheWay, err := d.inTheWay(ctx, p, doc)
+	if err != nil {
+		return err
+	}
+	problems = append(problems, inTheWay...)
 	claims := map[string]string{}
 	for _, s := range p.Steps {
 		c := doc.Container(s.Container)

@@ -64,6 +64,11 @@ func (d *Deployer) plan(ctx context.Context, r Request) (*plan.Plan, *tree.Docum
 	if err != nil {
 		return nil, nil, err
 	}
+	if starts(r.Kind) {
+		if state.HostMissing, _, err = d.Host.Look(ctx, doc.HostPreps(d.HostName, nil)); err != nil {
+			return nil, nil, err
+		}
+	}
 	p, err := plan.Make(r.Kind, doc, state, r.Options)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrInvalid, err)

@@ -5,6 +5,7 @@ package deploy
 
 import (
 	"fmt"
+	"slices"
 
 	"copse/internal/change"
 	"copse/internal/plan"
@@ -24,6 +25,7 @@ const (
 	taskStop         = "stop"          // stop the present generation
 	taskRemove       = "remove"        // remove the present generation's container
 	taskRemoveVolume = "remove-volume" // remove a volume and its data
+	taskPrepareHost  = "prepare-host"  // make true of the host what sets ask of it
 	taskRemoveStray  = "remove-stray"  // remove a container that belongs to nothing
 )
 
@@ -39,6 +41,7 @@ const (
 	dataRan        = "ran"        // bool, set by retire: whether what is replaced ran before
 	dataEngineID   = "engine_id"
 	dataVolume     = "volume"
+	dataHostPreps  = "host" // []tree.HostPrep, of prepare-host
 )
 
 // builder turns the steps of a plan into tasks.
@@ -50,6 +53,8 @@ type builder struct {
 	// last is the task after which a container is done with.
 	last map[string]change.TaskID
 	lane int
+	// prepared is the task that all wait for which start something: that of preparing the host.
+	prepared []change.TaskID
 }
 
 // tasks turns a plan into a change; each step is a lane.
@@ -85,6 +90,9 @@ func (b *builder) step(s plan.Step, after []change.TaskID) {
 		b.add(s, taskRemove, "remove "+s.Container, []change.TaskID{stop}, map[string]any{dataFrom: s.From})
 	case plan.RemoveVolume:
 		b.add(s, taskRemoveVolume, "remove volume "+s.Container+" and its data", after, map[string]any{dataVolume: s.Container})
+	case plan.PrepareHost:
+		preps := b.document.HostPreps(s.Host, func(set string) bool { return slices.Contains(s.Sets, set) })
+		b.prepared = []change.TaskID{b.add(s, taskPrepareHost, "prepare host "+s.Host, nil, map[string]any{dataHostPreps: preps})}
 	case plan.RemoveStray:
 		b.add(s, taskRemoveStray, fmt.Sprintf("remove stray container %s.%d", s.Container, s.From), after, map[string]any{dataEngineID: s.EngineID})
 	}
@@ -116,7 +124,7 @@ func (b *builder) secretsFor(s plan.Step, c *tree.Container) map[string]int {
 }
 
 func (b *builder) newGeneration(s plan.Step, c tree.Container, after []change.TaskID) {
-	// Creating waits for nothing: all slow work is done before anything stops.
+	// Creating waits for nothing but the host: all slow work is done before anything stops.
 	create := b.create(s, c)
 	if s.Action == plan.Recreate {
 		s.From = 0 // there is nothing to stop
@@ -151,7 +159,7 @@ func (b *builder) create(s plan.Step, c tree.Container) change.TaskID {
 			cause += "; " + more
 		}
 	}
-	return b.add(s, taskCreate, "create "+s.Container, nil, map[string]any{
+	return b.add(s, taskCreate, "create "+s.Container, b.prepared, map[string]any{
 		dataContainer: c, dataSecrets: b.secretsFor(s, &c), dataCause: cause, dataFrom: s.From,
 		dataReuse: s.Action == plan.Recreate,
 	})
@@ -171,7 +179,7 @@ func (b *builder) job(s plan.Step, c tree.Container, after []change.TaskID) {
 
 func (b *builder) resume(s plan.Step, after []change.TaskID) {
 	data := map[string]any{dataFrom: s.From}
-	at := b.add(s, taskResume, "start "+s.Container, after, data)
+	at := b.add(s, taskResume, "start "+s.Container, append(after, b.prepared...), data)
 	at = b.add(s, taskReady, "wait until "+s.Container+" is ready", []change.TaskID{at}, data)
 	if g := b.active[s.Container]; g != nil && g.Container.Frontend != nil {
 		b.add(s, taskSwitch, fmt.Sprintf("send requests for port %d to %s", g.Container.Frontend.Port, s.Container), []change.TaskID{at}, data)
@@ -182,7 +190,7 @@ func (b *builder) add(s plan.Step, kind, summary string, wait []change.TaskID, d
 	id := b.spec.Add(change.TaskSpec{
 		Kind: kind, Summary: summary, Subject: s.Container, Lane: b.lane, WaitFor: wait, Data: data,
 	})
-	if kind != taskRemoveStray {
+	if kind != taskRemoveStray && kind != taskPrepareHost {
 		b.last[s.Container] = id
 	}
 	return id

@@ -38,6 +38,8 @@ type world struct {
 	taken map[int]string
 	dirs  map[string]bool
 	free  int64
+	// prepared has what was done to the host, refused what stands in its way.
+	prepared, refused map[string]bool
 }
 
 func newWorld(t testing.TB) *world {
@@ -45,6 +47,7 @@ func newWorld(t testing.TB) *world {
 		t: t, clock: &clock{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)},
 		secrets: &secrets{versions: map[string]int{}}, router: &router{},
 		storeDir: t.TempDir(), taken: map[int]string{}, dirs: map[string]bool{}, free: 1 << 40,
+		prepared: map[string]bool{}, refused: map[string]bool{},
 	}
 	w.engine = &fake.Engine{Now: w.clock.Now, Sleep: w.clock.Sleep, AnyImage: true, Program: w.program}
 	return w
@@ -280,6 +283,42 @@ func (w *world) Listening(_ string, port int, _ string) (string, error) { return
 
 // FreeSpace implements Host.
 func (w *world) FreeSpace() (int64, error) { return w.free, nil }
+
+// Look implements Host.
+func (w *world) Look(_ context.Context, preps []tree.HostPrep) (missing, refused map[string][]string, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	missing, refused = map[string][]string{}, map[string][]string{}
+	for _, p := range preps {
+		for _, path := range p.SharedMounts {
+			if !w.prepared[path] {
+				missing[p.Set] = append(missing[p.Set], path+" is not a shared mount")
+			}
+			if w.refused[path] {
+				refused[p.Set] = append(refused[p.Set], path+" is no directory")
+			}
+		}
+	}
+	return missing, refused, nil
+}
+
+// Prepare implements Host.
+func (w *world) Prepare(_ context.Context, preps []tree.HostPrep, tell func(string)) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range preps {
+		for _, path := range p.SharedMounts {
+			if w.refused[path] {
+				return errors.New(path + " is no directory")
+			}
+			if !w.prepared[path] {
+				w.prepared[path] = true
+				tell(path + " is a shared mount now")
+			}
+		}
+	}
+	return nil
+}
 
 // clock is time that passes only where somebody sleeps.
 type clock struct {

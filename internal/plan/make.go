@@ -76,6 +76,7 @@ type maker struct {
 
 func (m *maker) up() {
 	needed := m.closure()
+	m.prepareHost(needed)
 	for _, name := range m.order {
 		c := m.declared[name]
 		switch {
@@ -269,6 +270,7 @@ func (m *maker) missingImages() {
 
 func (m *maker) start() {
 	needed := m.closure()
+	m.prepareHost(needed)
 	for _, name := range m.order {
 		active := m.state.Active[name]
 		if !needed[name] || m.declared[name].Job != nil {
@@ -309,6 +311,7 @@ func (m *maker) stop() {
 }
 
 func (m *maker) restart() {
+	m.prepareHost(m.selected)
 	for _, name := range m.order {
 		active := m.state.Active[name]
 		if !m.selected[name] || m.declared[name].Job != nil {
@@ -466,7 +469,9 @@ func (m *maker) note(format string, args ...any) {
 func (m *maker) link() {
 	planned := map[string]bool{}
 	for _, s := range m.plan.Steps {
-		if s.Action != RemoveStray && s.Action != RemoveVolume {
+		switch s.Action {
+		case RemoveStray, RemoveVolume, PrepareHost: // their names are not those of containers in use
+		default:
 			planned[s.Container] = true
 		}
 	}
@@ -484,7 +489,7 @@ func (m *maker) link() {
 	for i := range m.plan.Steps {
 		s := &m.plan.Steps[i]
 		switch s.Action {
-		case RemoveStray:
+		case RemoveStray, PrepareHost:
 		case RemoveVolume:
 			s.After = tree.SortedKeys(planned)
 		default:

@@ -49,6 +49,8 @@ const (
 	Remove Action = "remove"
 	// RemoveVolume removes a volume and the data in it.
 	RemoveVolume Action = "remove-volume"
+	// PrepareHost makes true of the host what must be before containers start.
+	PrepareHost Action = "prepare-host"
 	// RemoveStray removes a container that carries the cloud's labels and belongs to nothing in use.
 	RemoveStray Action = "remove-stray"
 )
@@ -57,7 +59,7 @@ const (
 type Step struct {
 	Host      string `json:"host"`
 	Set       string `json:"set,omitempty"`
-	Container string `json:"container"` // the volume's name for remove-volume
+	Container string `json:"container"` // the volume's name for remove-volume, the host's for prepare-host
 	Component string `json:"component,omitempty"`
 	Action    Action `json:"action"`
 	// Causes say in words why ("image changed", "environment NOVA_WORKERS 2 → 4").
@@ -74,6 +76,8 @@ type Step struct {
 	Image   string `json:"image,omitempty"`
 	// EngineID is the engine's container that a remove-stray step is about.
 	EngineID string `json:"engine_id,omitempty"`
+	// Sets are those that a prepare-host step is for.
+	Sets []string `json:"sets,omitempty"`
 	// After names the containers whose steps come first.
 	After []string `json:"after,omitempty"`
 	// Dangerous steps lose data or end virtual machines; they are asked about.

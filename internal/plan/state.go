@@ -24,6 +24,8 @@ type State struct {
 	Volumes map[string]time.Time
 	// Images says which of the declared images are there.
 	Images map[string]bool
+	// HostMissing says in words what the host lacks of what a set asks of it, by set.
+	HostMissing map[string][]string
 	// SecretVersions are the current versions of the secrets; one that is missing is not made yet.
 	SecretVersions map[string]int
 }

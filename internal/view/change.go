@@ -153,7 +153,7 @@ func touched(c *api.Change) int {
 	names := map[string]bool{}
 	if c.Plan != nil {
 		for _, s := range c.Plan.Steps {
-			if s.Action != plan.RemoveVolume {
+			if s.Action != plan.RemoveVolume && s.Action != plan.PrepareHost {
 				names[s.Host+"/"+s.Container] = true
 			}
 		}

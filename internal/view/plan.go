@@ -125,7 +125,7 @@ func (v *View) sign(action plan.Action) (string, func(string) string) {
 	switch action {
 	case plan.Create, plan.StartOnly, plan.Run:
 		return "+", v.theme.good
-	case plan.Replace, plan.Recreate, plan.RestartOnly:
+	case plan.Replace, plan.Recreate, plan.RestartOnly, plan.PrepareHost:
 		return "~", v.theme.warn
 	case plan.RemoveVolume:
 		return "!", v.theme.bad
@@ -164,7 +164,7 @@ func (v *View) planSummary(p *plan.Plan) string {
 // actionRank puts what makes before what removes.
 func actionRank(action string) int {
 	return slices.Index([]string{
-		string(plan.Create), string(plan.Replace), string(plan.Recreate), string(plan.Run), string(plan.StartOnly),
+		string(plan.PrepareHost), string(plan.Create), string(plan.Replace), string(plan.Recreate), string(plan.Run), string(plan.StartOnly),
 		string(plan.RestartOnly), string(plan.StopOnly), string(plan.Remove), string(plan.RemoveStray), string(plan.RemoveVolume),
 	}, action)
 }

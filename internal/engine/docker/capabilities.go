@@ -23,9 +23,26 @@ var capabilityNames = [...]string{
 	"WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE",
 }
 
+// pidFile is where the engine writes its process id, if it is not told otherwise.
+const pidFile = "/run/docker.pid"
+
 // capabilityName brings "cap_sys_admin" and the like to the form of capabilityNames.
 func capabilityName(name string) string {
 	return strings.TrimPrefix(strings.ToUpper(name), "CAP_")
+}
+
+// PID is the process id of the engine, in this process's PID namespace. It fails where the engine
+// runs on another host or cannot be seen from here.
+func (e *Engine) PID(ctx context.Context) (int, error) {
+	socket, local := strings.CutPrefix(e.host, "unix://")
+	if !local {
+		return 0, fmt.Errorf("cannot find the container engine's process: %s is no unix socket of this host", e.host)
+	}
+	pid := enginePID("/proc", pidFile, peerPID(ctx, socket))
+	if pid == 0 {
+		return 0, fmt.Errorf("cannot find the container engine's process behind %s: it does not answer, or belongs to a PID namespace that cannot be seen from here", socket)
+	}
+	return pid, nil
 }
 
 // missingCapabilities are those that the process of the engine at host lacks in its bounding
@@ -37,7 +54,7 @@ func missingCapabilities(ctx context.Context, host string) []string {
 		return nil
 	}
 	const proc = "/proc"
-	pid := enginePID(proc, "/run/docker.pid", peerPID(ctx, socket))
+	pid := enginePID(proc, pidFile, peerPID(ctx, socket))
 	if pid == 0 {
 		return nil
 	}

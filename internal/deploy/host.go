@@ -1,0 +1,71 @@
+// Copyright The Copse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package deploy
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"copse/internal/change"
+	"copse/internal/plan"
+	"copse/internal/tree"
+)
+
+// starts reports whether a kind of change starts containers, for which the host must be ready.
+func starts(kind plan.Kind) bool {
+	return kind == plan.Up || kind == plan.Start || kind == plan.Restart
+}
+
+// PrepareHost makes true of the host what the declared cloud asks of it, and tells each thing
+// that it has done. An agent calls it when it starts: after a reboot, what is not on disk is gone.
+func (d *Deployer) PrepareHost(ctx context.Context, tell func(string)) error {
+	doc, err := d.Document()
+	if err != nil || doc == nil {
+		return err
+	}
+	// Set by set: what one of them cannot have must not keep it from the others.
+	var failed []error
+	for _, prep := range doc.HostPreps(d.HostName, nil) {
+		failed = append(failed, d.Host.Prepare(ctx, []tree.HostPrep{prep}, tell))
+	}
+	return errors.Join(failed...)
+}
+
+// prepareHost prepares the host for what waits for it. What was done before a crash is found
+// done.
+func (d *Deployer) prepareHost(ctx context.Context, t *change.Run) error {
+	var preps []tree.HostPrep
+	if _, err := t.Get(dataHostPreps, &preps); err != nil {
+		return err
+	}
+	return d.Host.Prepare(ctx, preps, t.Log)
+}
+
+// leaveHost takes nothing back: others may have come to rely on a mount, a module or an
+// interface, and what is prepared harms nobody.
+func (d *Deployer) leaveHost(_ context.Context, t *change.Run) error {
+	t.Logf("the host stays prepared")
+	return nil
+}
+
+// inTheWay names what of a plan's preparation of the host is refused.
+func (d *Deployer) inTheWay(ctx context.Context, p *plan.Plan, doc *tree.Document) ([]string, error) {
+	var problems []string
+	for _, s := range p.Steps {
+		if s.Action != plan.PrepareHost {
+			continue
+		}
+		preps := doc.HostPreps(s.Host, func(set string) bool { return slices.Contains(s.Sets, set) })
+		_, refused, err := d.Host.Look(ctx, preps)
+		if err != nil {
+			return nil, err
+		}
+		for _, set := range tree.SortedKeys(refused) {
+			problems = append(problems, refused[set]...)
+		}
+	}
+	slices.Sort(problems)
+	return slices.Compact(problems), nil
+}
