@@ -67,8 +67,8 @@ create db: not created yet
 
 	// After a reboot: what is not on disk is gone.
 	delete(w.prepared, "/run/worker")
-	mustPlan(t, w, up(hosted()), "prepare-host host1 (drift): /run/worker is not a shared mount\n5 unchanged\n")
-	mustPlan(t, w, Request{Kind: plan.Start}, "prepare-host host1 (drift): /run/worker is not a shared mount\n4 unchanged\n")
+	mustPlan(t, w, up(hosted()), "prepare-host host1: /run/worker is not a shared mount\n5 unchanged\n")
+	mustPlan(t, w, Request{Kind: plan.Start}, "prepare-host host1: /run/worker is not a shared mount\n4 unchanged\n")
 	if p := w.plan(Request{Kind: plan.Stop}); len(p.Steps) != 4 {
 		t.Errorf("to stop, the host is prepared:\n%s", p)
 	}

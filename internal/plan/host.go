@@ -12,16 +12,13 @@ import (
 // prepareHost adds the one step that gives the host what it lacks for the sets of the
 // containers that are to run. It comes first, and all that starts something waits for it.
 func (m *maker) prepareHost(running map[string]bool) {
-	s := Step{Host: m.state.Host, Container: m.state.Host, Action: PrepareHost, Drift: true}
+	s := Step{Host: m.state.Host, Container: m.state.Host, Action: PrepareHost}
 	for _, set := range tree.SortedKeys(m.state.HostMissing) {
 		missing := m.state.HostMissing[set]
 		if len(missing) == 0 || !m.anyIn(set, running) {
 			continue
 		}
 		s.Sets = append(s.Sets, set)
-		if !m.anyMade(set) {
-			s.Drift = false // asked for by what is new
-		}
 		for _, text := range missing {
 			if !slices.Contains(s.Causes, text) { // two sets may ask the same
 				s.Causes = append(s.Causes, text)
@@ -37,16 +34,6 @@ func (m *maker) prepareHost(running map[string]bool) {
 func (m *maker) anyIn(set string, names map[string]bool) bool {
 	for name := range names {
 		if c := m.declared[name]; c != nil && tree.InSet(c.Set, set) {
-			return true
-		}
-	}
-	return false
-}
-
-// anyMade reports whether a set has been brought up before.
-func (m *maker) anyMade(set string) bool {
-	for _, g := range m.state.Active {
-		if tree.InSet(g.Container.Set, set) {
 			return true
 		}
 	}
