@@ -57,7 +57,7 @@ The steps: ` + strings.Join(verify.Steps(), ", ") + `, remove.`,
 	flags.StringArrayVar(&options.Only, "step", nil, "run only this `STEP` and what it needs; may be repeated")
 	flags.BoolVar(&options.Keep, "keep", false, "leave everything for a look; the next verify removes it")
 	flags.BoolVar(&options.Clean, "clean", false, "only remove what earlier runs have left")
-	flags.StringVar(&options.Network, "network", "", "the `NAME` of the external network to use (default: the first with a subnet)")
+	flags.StringVar(&options.Network, "network", "", "the `NAME` of the external network to use (default: the first with a subnet, else one that is made for it)")
 	flags.DurationVar(&options.Limit, "limit", 5*time.Minute, "how long the cloud may take for one thing")
 	// The error is that of a flag that does not exist; the test of the completion would see it.
 	_ = command.RegisterFlagCompletionFunc("step", cobra.FixedCompletions(verify.Steps(), cobra.ShellCompDirectiveNoFileComp))
@@ -79,6 +79,9 @@ func (a *app) runVerify(ctx context.Context, options verify.Options) error {
 		return err
 	}
 	options.Credentials = rc.Variables
+	options.Provider = verify.Provider{
+		Name: document.Values["PROVIDER_NAME"], CIDR: document.Values["PROVIDER_NETWORK"], Gateway: document.Values["PROVIDER_ADDRESS"],
+	}
 	for _, c := range document.Containers {
 		for _, name := range []string{c.Name, c.Component} {
 			if !slices.Contains(options.Deployed, name) {

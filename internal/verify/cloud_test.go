@@ -258,7 +258,7 @@ func (c *cloud) create(kind, who string, body object) reply {
 	}
 	o := object(inner)
 	if kind != "projects" && kind != "users" && kind != "flavors" {
-		if who == "admin-project" {
+		if outside := o["router:external"] == true || c.objects["networks"][o.text("network_id")]["router:external"] == true; outside != (who == "admin-project") {
 			return no(403, "a %s is the user's to make", kind)
 		}
 		o["project_id"], o["tenant_id"] = who, who
@@ -266,7 +266,9 @@ func (c *cloud) create(kind, who string, body object) reply {
 	c.put(kind, o)
 	switch kind {
 	case "networks":
-		c.put("security-groups", object{"name": "default", "project_id": who})
+		if who != "admin-project" {
+			c.put("security-groups", object{"name": "default", "project_id": who})
+		}
 	case "subnets":
 		c.put("ports", object{"network_id": o["network_id"], "device_owner": "network:dhcp", "project_id": who})
 	case "ports":

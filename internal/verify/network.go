@@ -53,6 +53,11 @@ func (r *run) makeRouter(ctx context.Context) (string, error) {
 		return "", err
 	}
 	outside, err := r.externalNetwork(ctx, neutron)
+	made := ""
+	if errors.Is(err, errNoExternal) && r.Provider.CIDR != "" {
+		outside, err = r.makeExternal(ctx)
+		made = fmt.Sprintf(" (%s, made for this)", r.Provider.CIDR)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -67,8 +72,11 @@ func (r *run) makeRouter(ctx context.Context) (string, error) {
 	if _, err := routers.AddInterface(whole(ctx), neutron, router.ID, routers.AddInterfaceOpts{SubnetID: r.subnet}).Extract(); err != nil {
 		return "", fmt.Errorf("cannot connect the subnet to the router: %w", err)
 	}
-	return "to " + outside.Name, nil
+	return "to " + outside.Name + made, nil
 }
+
+// errNoExternal says that nobody has made an external network yet.
+var errNoExternal = errors.New("there is no external network that a user may see: make one with --external and a subnet of addresses that this host reaches")
 
 // externalNetwork finds the network that floating IPs come from: the one asked for, or the first by
 // name that has a subnet.
@@ -92,11 +100,43 @@ func (r *run) externalNetwork(ctx context.Context, neutron *gophercloud.ServiceC
 	}
 	switch {
 	case len(names) == 0:
-		return networks.Network{}, errors.New("there is no external network that a user may see: make one with --external and a subnet of addresses that this host reaches")
+		return networks.Network{}, errNoExternal
 	case r.Network != "":
 		return networks.Network{}, fmt.Errorf("there is no external network %q; there are: %s", r.Network, strings.Join(names, ", "))
 	}
 	return networks.Network{}, fmt.Errorf("no external network has a subnet: %s", strings.Join(names, ", "))
+}
+
+// providerOptions are those of an external network right on a physical one.
+type providerOptions struct{ name, physical string }
+
+// ToNetworkCreateMap implements networks.CreateOptsBuilder.
+func (o providerOptions) ToNetworkCreateMap() (map[string]any, error) {
+	return map[string]any{"network": map[string]any{
+		"name": o.name, "router:external": true, "provider:network_type": "flat", "provider:physical_network": o.physical,
+	}}, nil
+}
+
+// makeExternal makes, as the administrator, the external network that the cloud has not got yet. It
+// goes with all the rest: which one there is to stay is the operator's to say.
+func (r *run) makeExternal(ctx context.Context) (networks.Network, error) {
+	neutron, err := r.admin.network()
+	if err != nil {
+		return networks.Network{}, err
+	}
+	network, err := networks.Create(whole(ctx), neutron, providerOptions{r.name, r.Provider.Name}).Extract()
+	if err != nil {
+		return networks.Network{}, fmt.Errorf("cannot make an external network on %s: %w", r.Provider.Name, err)
+	}
+	gateway, _, _ := strings.Cut(r.Provider.Gateway, "/")
+	dhcp := false
+	_, err = subnets.Create(whole(ctx), neutron, subnets.CreateOpts{
+		Name: r.name, NetworkID: network.ID, CIDR: r.Provider.CIDR, GatewayIP: &gateway, EnableDHCP: &dhcp, IPVersion: gophercloud.IPv4,
+	}).Extract()
+	if err != nil {
+		return networks.Network{}, fmt.Errorf("cannot make the external network's subnet of %s: %w", r.Provider.CIDR, err)
+	}
+	return *network, nil
 }
 
 // makeGroup makes a security group that lets in what is tried later.

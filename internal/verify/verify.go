@@ -32,6 +32,8 @@ type Options struct {
 	Clean bool
 	// Network is the external network to use; "" chooses one.
 	Network string
+	// Provider is what an external network is made from, for this run, where there is none.
+	Provider Provider
 	// Deployed are the names of the cloud's containers and components: a service that is
 	// deployed must be in the service catalogue, and what to look at is named from them.
 	Deployed []string
@@ -46,6 +48,15 @@ type Options struct {
 	// Now and Pause are the clock; nil is the real one.
 	Now   func() time.Time
 	Pause func(ctx context.Context, d time.Duration) error
+}
+
+// Provider is the network outside of the cloud; without CIDR nothing is made from it.
+type Provider struct {
+	// Name is what neutron calls the physical network.
+	Name string
+	CIDR string
+	// Gateway is this host's address in it; a prefix's length after it does not matter.
+	Gateway string
 }
 
 // Status is what becomes of a step.

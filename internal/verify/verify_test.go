@@ -363,6 +363,38 @@ func TestExternalNetwork(t *testing.T) {
 	}
 }
 
+// Where there is no external network, one is made of the cloud's values and removed again.
+func TestMakeExternalNetwork(t *testing.T) {
+	c := newCloud(t, everything()...)
+	clear(c.objects["networks"])
+	before := c.names()
+	if _, err := trial(t.Context(), c, nil); err == nil || !strings.Contains(err.Error(), "there is no external network") {
+		t.Errorf("got %v", err)
+	}
+	var made []string
+	events, err := trial(t.Context(), c, func(o *Options) {
+		o.Provider = Provider{Name: "physnet", CIDR: "203.0.113.0/24", Gateway: "203.0.113.1/24"}
+		report := o.Report
+		o.Report = func(e Event) {
+			if e.Step == stepFloating && e.Status == Done {
+				for _, subnet := range c.objects["subnets"] {
+					made = append(made, fmt.Sprint(subnet["cidr"], " ", subnet["gateway_ip"], " ", subnet["enable_dhcp"]))
+				}
+			}
+			report(e)
+		}
+	})
+	if err != nil {
+		t.Fatalf("%v; %s", err, summary(events))
+	}
+	if !slices.Contains(made, "203.0.113.0/24 203.0.113.1 false") {
+		t.Errorf("the subnets were %q", made)
+	}
+	if diff := cmp.Diff(before, c.names()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // An error names the request and says what the service said, and never a password.
 func TestExplain(t *testing.T) {
 	c := newCloud(t, everything()...)
