@@ -197,6 +197,7 @@ func capabilities(missing []string) []string {
 		"DAC_READ_SEARCH",  // to see whose process has a port
 		"FOWNER",           // modes of what it has given away
 		"FSETID",           // the set-group bit of directories
+		"KILL",             // to end what a killed engine has forgotten
 		"NET_ADMIN",        // the pair of interfaces to the outside; parameters of the network
 		"NET_BIND_SERVICE", // to try whether a port is free
 		"SYS_ADMIN",        // to enter the engine's mount namespace; shared mounts

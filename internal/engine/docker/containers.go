@@ -106,6 +106,9 @@ func parseTime(text string) time.Time {
 // Start implements engine.Containers.
 func (e *Engine) Start(ctx context.Context, id string) error {
 	_, err := e.api.ContainerStart(ctx, id, client.ContainerStartOptions{})
+	if kind := kindOf(err); err != nil && (kind == nil || errors.Is(kind, engine.ErrConflict)) && ctx.Err() == nil {
+		err = e.startAgain(ctx, id, err)
+	}
 	return e.fail(err, "start container %s", id)
 }
 
