@@ -256,6 +256,14 @@ func create(tx *store.Tx, c *Change, with func(*store.Tx, int) error) error {
 	return nil
 }
 
+// Busy returns a [*ConflictError] where a change that has not ended shares one of the subjects: what
+// Submit would say of a change about them now.
+func (r *Runner) Busy(subjects []string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.conflict(&Change{Subjects: subjects})
+}
+
 // conflict finds the oldest change in the way of c.
 func (r *Runner) conflict(c *Change) error {
 	for _, l := range r.inOrder(0) {

@@ -546,3 +546,62 @@ func randomCloud(r *rapid.T) *tree.Document {
 	}
 	return doc
 }
+
+// TestMovedPortsAreAskedAbout: a container that is replaced has its own ports already, but not those
+// that it is to move to.
+func TestMovedPortsAreAskedAbout(t *testing.T) {
+	w := newWorld(t)
+	mustEnd(t, w.do(up(cloud())), change.Done)
+	w.taken[5000], w.taken[5001] = "process 1 (proxy)", "process 77 (nc -l 5001)"
+	l := w.begin(0)
+	defer l.end()
+	changed := with("proxy", mode("better"))
+	c, _, err := l.deployer.Submit(context.Background(), up(changed))
+	if err != nil {
+		t.Fatalf("the proxy's own port is in its way: %v", err)
+	}
+	if c, _ = l.wait(c.ID); c.Status() != change.Done {
+		t.Fatalf("change ended %s: %v", c.Status(), c.Err())
+	}
+	moved := with("proxy", mode("best"))
+	moved.Container("api").Frontend.Port = 5001
+	_, _, err = l.deployer.Submit(context.Background(), up(moved))
+	if err == nil || !strings.Contains(err.Error(), "port 5001 at 192.0.2.1 is needed by proxy and taken by process 77") {
+		t.Errorf("error %v; want one that says who has port 5001", err)
+	}
+}
+
+// TestBusyCloud: while a change runs, a second one is refused because of it and of nothing else, and a
+// plan says so.
+func TestBusyCloud(t *testing.T) {
+	w := newWorld(t)
+	going, goOn := make(chan struct{}), make(chan struct{})
+	w.engine.Fault = func(op, object string) error {
+		if op == "Start" && strings.HasPrefix(object, "proxy.") {
+			close(going)
+			<-goOn
+		}
+		return nil
+	}
+	l := w.begin(0)
+	defer l.end()
+	request := up(with("proxy", func(c *tree.Container) { c.Depends = []tree.Dependency{{Name: "db", Condition: tree.Healthy}} }))
+	c, _, err := l.deployer.Submit(context.Background(), request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-going
+	w.mu.Lock()
+	w.taken[5000] = "process 1 (proxy)"
+	w.mu.Unlock()
+	var conflict *change.ConflictError
+	if _, _, err := l.deployer.Submit(context.Background(), request); !errors.As(err, &conflict) || conflict.Change != c.ID {
+		t.Errorf("error %v; want one that names change %d", err, c.ID)
+	}
+	p, err := l.deployer.Plan(context.Background(), request)
+	if err != nil || len(p.Notes) == 0 || !strings.Contains(p.Notes[len(p.Notes)-1], "change 1 (") {
+		t.Errorf("plan %v, error %v; want a note about change %d", p, err, c.ID)
+	}
+	close(goOn)
+	l.wait(c.ID)
+}

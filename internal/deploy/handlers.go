@@ -111,20 +111,28 @@ func (d *Deployer) start(ctx context.Context, t *change.Run) error {
 	return nil
 }
 
+// trialGrace is the most that a generation gets to end which has not proved itself: programs that are
+// stopped while they start may not listen to anybody, and what is new has nothing to hand over.
+const trialGrace = 10 * time.Second
+
 func (d *Deployer) unstart(ctx context.Context, t *change.Run) error {
 	g, err := d.generation(t)
 	if err != nil {
 		return err
 	}
-	return d.halt(ctx, g)
+	return d.haltWithin(ctx, g, min(g.Container.Spec.StopGracePeriod, trialGrace))
 }
 
 // halt stops a generation's container for as long as nobody starts it: the engine must not
 // start it again at its own restart, or two generations would use one volume.
 func (d *Deployer) halt(ctx context.Context, g *tree.Generation) error {
+	return d.haltWithin(ctx, g, g.Container.Spec.StopGracePeriod)
+}
+
+func (d *Deployer) haltWithin(ctx context.Context, g *tree.Generation, grace time.Duration) error {
 	err := d.Engine.SetRestartPolicy(ctx, g.Name(), "no")
 	if err == nil {
-		err = d.Engine.Stop(ctx, g.Name(), g.Container.Spec.StopGracePeriod)
+		err = d.Engine.Stop(ctx, g.Name(), grace)
 	}
 	if errors.Is(err, engine.ErrNotFound) {
 		return nil

@@ -27,28 +27,11 @@ func (d *Deployer) preflight(ctx context.Context, p *plan.Plan, doc *tree.Docume
 		return err
 	}
 	problems = append(problems, inTheWay...)
-	claims := map[string]string{}
-	for _, s := range p.Steps {
-		c := doc.Container(s.Container)
-		if c == nil || (s.Action != plan.Create && s.Action != plan.Recreate) {
-			continue
-		}
-		for _, claim := range portClaims(c, doc) {
-			key := fmt.Sprintf("%s port %d at %s", claim.Protocol, claim.Port, claim.Address)
-			if other, taken := claims[key]; taken && other != c.Name {
-				problems = append(problems, fmt.Sprintf("%s is claimed by both %s and %s: change one of them", key, other, c.Name))
-				continue
-			}
-			claims[key] = c.Name
-			who, err := d.Host.Listening(claim.Address, claim.Port, claim.Protocol)
-			if err != nil {
-				return err
-			}
-			if who != "" {
-				problems = append(problems, fmt.Sprintf("%s is needed by %s and taken by %s: stop that, or give Copse another port or address", key, c.Name, who))
-			}
-		}
+	declared, err := d.Document()
+	if err != nil {
+		return err
 	}
+	problems = append(problems, d.takenPorts(p, doc, declared)...)
 	free, err := d.Host.FreeSpace()
 	if err != nil {
 		return err
@@ -60,6 +43,59 @@ func (d *Deployer) preflight(ctx context.Context, p *plan.Plan, doc *tree.Docume
 		return fmt.Errorf("%w: nothing has been touched:\n  %s", ErrInvalid, strings.Join(problems, "\n  "))
 	}
 	return nil
+}
+
+// takenPorts finds the ports that the plan's containers are to listen on and somebody else has.
+// Those that they have already are not asked about: declared is the document so far, nil for none.
+func (d *Deployer) takenPorts(p *plan.Plan, doc, declared *tree.Document) []string {
+	var problems []string
+	claims := map[string]string{}
+	for _, s := range p.Steps {
+		c := doc.Container(s.Container)
+		if c == nil || (s.Action != plan.Create && s.Action != plan.Recreate && s.Action != plan.Replace) {
+			continue
+		}
+		held := map[tree.Port]bool{}
+		if before := find(declared, s.Container); s.Action == plan.Replace && before != nil {
+			for _, claim := range portClaims(before, declared) {
+				held[endpoint(claim)] = true
+			}
+		}
+		for _, claim := range portClaims(c, doc) {
+			key := fmt.Sprintf("%s port %d at %s", claim.Protocol, claim.Port, claim.Address)
+			if other, claimed := claims[key]; claimed && other != c.Name {
+				problems = append(problems, fmt.Sprintf("%s is claimed by both %s and %s: change one of them", key, other, c.Name))
+				continue
+			}
+			claims[key] = c.Name
+			if held[endpoint(claim)] {
+				continue
+			}
+			who, err := d.Host.Listening(claim.Address, claim.Port, claim.Protocol)
+			if err != nil {
+				problems = append(problems, err.Error())
+				continue
+			}
+			if who != "" {
+				problems = append(problems, fmt.Sprintf("%s is needed by %s and taken by %s: stop that, or give Copse another port or address", key, c.Name, who))
+			}
+		}
+	}
+	return problems
+}
+
+// find returns a container of a document that may not be there, or nil.
+func find(doc *tree.Document, name string) *tree.Container {
+	if doc == nil {
+		return nil
+	}
+	return doc.Container(name)
+}
+
+// endpoint is where a port is, whatever it is called.
+func endpoint(p tree.Port) tree.Port {
+	p.Name = ""
+	return p
 }
 
 // portClaims returns the fixed ports that a container will listen on; the proxy's are those of

@@ -42,7 +42,14 @@ type Request struct {
 // Plan says what the request would do, and touches nothing.
 func (d *Deployer) Plan(ctx context.Context, r Request) (*plan.Plan, error) {
 	p, _, err := d.plan(ctx, r)
-	return p, err
+	if err != nil {
+		return nil, err
+	}
+	var busy *change.ConflictError
+	if errors.As(d.runner.Busy(subjects(r, p)), &busy) {
+		p.Notes = append(p.Notes, fmt.Sprintf("change %d (%s) is at work: this is the plan for what is there at the moment", busy.Change, busy.Summary))
+	}
+	return p, nil
 }
 
 func (d *Deployer) plan(ctx context.Context, r Request) (*plan.Plan, *tree.Document, error) {
@@ -92,6 +99,10 @@ func (d *Deployer) Submit(ctx context.Context, r Request) (*change.Change, *plan
 	}
 	if p.Empty() {
 		return nil, p, d.Store.Update(func(tx *store.Tx) error { return d.declare(tx, r, doc) })
+	}
+	// Before anything else is found fault with: what is in the way may be that change's doing.
+	if err := d.runner.Busy(subjects(r, p)); err != nil {
+		return nil, p, err
 	}
 	if err := d.preflight(ctx, p, doc); err != nil {
 		return nil, p, err
