@@ -222,6 +222,7 @@ start_engine() {
 		wait_for_engine || die "the container engine does not answer after $start_seconds s: see journalctl -u docker"
 		return 0
 	fi
+	remove_stale_pid
 	# After a kill, a first start can fail on what the old engine left behind.
 	for attempt in 1 2; do
 		say "starting the container engine (its log: $log_file)"
@@ -232,6 +233,18 @@ start_engine() {
 	done
 	tail -n 10 "$log_file" >&2 || true
 	die "the container engine does not answer: its last words are above, the rest is in $log_file"
+}
+
+# An engine refuses to start while a process has the number that a killed one wrote down, even one that
+# is dead and only waits for its parent to notice.
+remove_stale_pid() {
+	for pid_file in /run/docker.pid /var/run/docker.pid; do
+		[ -r "$pid_file" ] || continue
+		status=/proc/$(cat "$pid_file")/status
+		if ! grep -q '^Name:[[:space:]]*dockerd$' "$status" 2>/dev/null || grep -q '^State:[[:space:]]*Z' "$status" 2>/dev/null; then
+			rm -f "$pid_file"
+		fi
+	done
 }
 
 # Returns 1 where the engine ended or does not answer in time.
