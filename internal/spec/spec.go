@@ -84,7 +84,7 @@ func read(opts Options) (*input, error) {
 	var err error
 	if in.host == "" {
 		if in.host, err = os.Hostname(); err != nil {
-			return nil, fmt.Errorf("cannot find this host's name: %w; give one with --host", err)
+			return nil, fmt.Errorf("cannot find the name of this host: %w; give it one with hostname(1)", err)
 		}
 	}
 	if in.cloud, err = ReadCloud(opts.CloudFile, opts.Catalogue); err != nil {
