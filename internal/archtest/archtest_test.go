@@ -93,6 +93,10 @@ func rules() []rule {
 			why:      "a view renders what came over the wire",
 		},
 		{
+			packages: []string{"internal/verify"}, own: []string{"internal/tree"},
+			why: "a cloud is proved from outside, by its own APIs",
+		},
+		{
 			packages: []string{"cmd/copse-init"},
 			own:      []string{"internal/containerapi/...", "internal/check/...", "internal/initproc/...", "internal/osloconf/...", "internal/placeholder", "internal/procfs", "internal/nearest"},
 			foreign:  none,
@@ -118,6 +122,7 @@ func onlys() []only {
 		{"internal/cli", []string{"cmd/copse"}, "nothing stands on the CLI but the program"},
 		{"internal/agent", []string{"internal/cli"}, "the agent is started by its command alone"},
 		{"internal/deploy", []string{"internal/agent", "internal/agent/...", "internal/deploy/..."}, "use cases are the agent's: it owns every transition"},
+		{"github.com/gophercloud/gophercloud/v2/...", []string{"internal/verify"}, "OpenStack's APIs are used to prove a cloud, not to run one"},
 		{"internal/view", []string{"internal/cli", "internal/view/..."}, "only the CLI shows anything"},
 	}
 }
