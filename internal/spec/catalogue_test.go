@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
@@ -26,6 +27,11 @@ func TestCatalogueIsHardened(t *testing.T) {
 	if len(doc.Containers) == 0 {
 		t.Fatal("the catalogue has no containers")
 	}
+	// Root without a capability beyond those with a reason: interfaces of the host, and virtual
+	// machines, which are started as another user.
+	runAsRoot := []string{"nova-libvirt", "openvswitch-vswitchd"}
+	// sudo becomes root for single commands.
+	becomeRoot := []string{"neutron-dhcp-agent", "neutron-l3-agent", "neutron-openvswitch-agent", "nova-compute"}
 	for i := range doc.Containers {
 		c := &doc.Containers[i]
 		e := &c.Spec
@@ -38,12 +44,13 @@ func TestCatalogueIsHardened(t *testing.T) {
 		must(e.NetworkMode == "host", "network mode %q (R3.12)", e.NetworkMode)
 		must(e.ReadOnly, "its root is writable (R0.7)")
 		must(slices.Contains(e.CapDrop, "ALL"), "it keeps capabilities by default (R3.8)")
-		must(slices.Contains(e.SecurityOpt, "no-new-privileges:true"), "it may gain privileges")
-		must(e.Memory > 0 && e.Pids > 0, "no limit of memory or processes (R0.1)")
+		must(slices.Contains(e.SecurityOpt, "no-new-privileges:true") || slices.Contains(becomeRoot, c.Name), "it may gain privileges")
+		// Limits do not reach a service that leaves the container's control group.
+		must(c.OwnCgroup || (e.Memory > 0 && e.Pids > 0), "no limit of memory or processes (R0.1)")
 		must(e.StopGracePeriod > 0, "no time to stop in")
 		must(e.LogDriver != "" && e.LogOptions["max-size"] != "", "its log grows without end")
 		uid, _, numeric := userIDs(e.User)
-		must(numeric && uid > 0, "user %q is root or no number", e.User)
+		must(numeric && (uid > 0 || slices.Contains(runAsRoot, c.Name)), "user %q is root or no number", e.User)
 		for _, target := range []string{"/tmp", "/run"} {
 			at := slices.IndexFunc(e.Mounts, func(m tree.Mount) bool { return m.Target == target })
 			if at < 0 {
@@ -64,10 +71,13 @@ func TestCatalogueIsHardened(t *testing.T) {
 		}
 		if c.Frontend != nil {
 			must(c.Update.Order == tree.StartFirst, "behind the proxy, yet %s", c.Update.Order)
-			must(e.Environment["INTERNAL_ADDRESS"] == c.Frontend.Internal, "INTERNAL_ADDRESS is not passed")
+			told := slices.Collect(maps.Values(e.Environment))
+			must(slices.ContainsFunc(append(told, e.Command...), func(word string) bool { return strings.Contains(word, c.Frontend.Internal) }), "it is not told to listen at %s", c.Frontend.Internal)
 		}
 		for key, value := range e.Environment {
-			must(!strings.Contains(strings.ToLower(key), "password"), "%s stands in the environment", key)
+			// copse-init takes what is an option out of the environment and fills the secret in.
+			placeholder := strings.HasPrefix(key, "OS_") && strings.HasPrefix(value, "{{secret ") && strings.HasSuffix(value, "}}")
+			must(placeholder || !strings.Contains(strings.ToLower(key), "password"), "%s stands in the environment", key)
 			must(!strings.Contains(value, "password="), "%s holds a password", key)
 		}
 	}
