@@ -106,8 +106,10 @@ func parseTime(text string) time.Time {
 // Start implements engine.Containers.
 func (e *Engine) Start(ctx context.Context, id string) error {
 	_, err := e.api.ContainerStart(ctx, id, client.ContainerStartOptions{})
-	if kind := kindOf(err); err != nil && (kind == nil || errors.Is(kind, engine.ErrConflict)) && ctx.Err() == nil {
-		err = e.startAgain(ctx, id, err)
+	if err != nil && ctx.Err() == nil {
+		if kind := kindOf(err); kind == nil || errors.Is(kind, engine.ErrConflict) {
+			err = e.startAgain(ctx, id, err)
+		}
 	}
 	return e.fail(err, "start container %s", id)
 }
