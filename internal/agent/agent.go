@@ -24,6 +24,7 @@ import (
 	"copse/internal/engine"
 	"copse/internal/health"
 	hostprep "copse/internal/host"
+	"copse/internal/optionlist"
 	"copse/internal/proxy"
 	"copse/internal/secret"
 	"copse/internal/store"
@@ -63,6 +64,7 @@ type Agent struct {
 	Options
 	deployer *deploy.Deployer
 	secrets  *secret.Secrets
+	lists    *optionlist.Lists
 	monitor  *health.Monitor
 	build    string
 }
@@ -149,6 +151,7 @@ func open(options Options) (*Agent, func() error, error) {
 		return nil, nil, errors.Join(err, db.Close())
 	}
 	a := &Agent{Options: options, secrets: secrets, build: build}
+	a.lists = &optionlist.Lists{Engine: options.Engine, Dir: filepath.Join(options.StateDir, "options")}
 	a.deployer, err = deploy.New(deploy.Options{
 		Store: db, Engine: options.Engine, Secrets: secrets,
 		Router: &router{proxies: map[string]*proxy.Proxy{}},

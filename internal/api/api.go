@@ -238,3 +238,37 @@ type Secret struct {
 type OpenRC struct {
 	Variables map[string]string `json:"variables"`
 }
+
+// ConfigRequest is the body of POST /v1/config.
+type ConfigRequest struct {
+	// Names are containers, sets or components; none means the whole cloud.
+	Names []string `json:"names,omitempty"`
+	// Document is what to show the configuration of; without it, it is that of what runs.
+	Document *tree.Document `json:"document,omitempty"`
+}
+
+// Config is one object of POST /v1/config: the configuration of a container as its service sees
+// it. Secrets stand in it by their names: "(secret NAME)".
+type Config struct {
+	Host      string `json:"host"`
+	Set       string `json:"set"`
+	Container string `json:"container"`
+	Component string `json:"component"`
+	// Generation is what runs, 0 where a document was asked about.
+	Generation int    `json:"generation,omitempty"`
+	Image      string `json:"image"`
+	// Files are those that Copse gives the container: what is made of its options first.
+	Files []ConfigFile `json:"files"`
+	// Environment is that of the service, without the options that went into a file.
+	Environment map[string]string `json:"environment"`
+	// Problems say what is wrong with it, or why something cannot be shown.
+	Problems []string `json:"problems,omitempty"`
+}
+
+// ConfigFile is a file of a container's configuration.
+type ConfigFile struct {
+	Path    string `json:"path"`
+	Content string `json:"content"`
+	// Source is where it comes from, "" for one made of options (OS_GROUP__OPTION).
+	Source string `json:"source,omitempty"`
+}

@@ -78,6 +78,10 @@ func rules() []rule {
 			why:      "mechanisms are composed by deploy, not by each other",
 		},
 		{
+			packages: []string{"internal/optionlist"}, own: []string{"internal/tree", "internal/engine", "internal/osloconf"},
+			why: "what an image knows is asked of an engine, by the agent and by the CLI",
+		},
+		{
 			packages: []string{"internal/image", "internal/image/..."},
 			own:      []string{"internal/tree", "internal/engine/...", "internal/image/...", "internal/osloconf", "internal/placeholder", "catalog/..."},
 			why:      "images are built without an agent",

@@ -73,7 +73,7 @@ The objects within objects are described in [openapi.yaml](../internal/api/opena
 // objectOf names the object that a command gives with --format json: one a line, or one alone.
 func objectOf() map[string]any {
 	return map[string]any{
-		"copse ps": api.Container{}, "copse tree": branchObject{}, "copse health": api.Health{}, "copse history": api.Generation{},
+		"copse ps": api.Container{}, "copse tree": branchObject{}, "copse health": api.Health{}, "copse config": api.Config{}, "copse history": api.Generation{},
 		"copse logs": api.LogLine{}, "copse top": api.Process{}, "copse changes": api.Change{}, "copse change": api.Change{},
 		"copse secret ls": api.Secret{}, "copse secret rotate": api.Secret{}, "copse version": view.VersionInfo{},
 		"copse images": view.Image{}, "copse build": view.BuildEvent{}, "copse exec": api.Frame{}, "copse openrc": api.OpenRC{},

@@ -64,6 +64,10 @@ Ctrl-C while a change runs only stops watching it: the agent goes on.`,
 					if len(p.Build) > 0 {
 						built = a.built(len(p.Build), began)
 					}
+					if err == nil && len(p.Build) > 0 {
+						// Only now can options be held against what the new images know.
+						_, err = a.resolve(ctx, address, names)
+					}
 					return err
 				},
 				next: "next: eval \"$(copse openrc)\", then use the openstack client; `copse ps` shows what runs",

@@ -82,10 +82,16 @@ func (p *program) resolve(ctx context.Context, d declaration) (*tree.Document, e
 	if p.images, err = image.Load(cloud.Catalogue, options); err != nil {
 		return nil, err
 	}
-	return p.loader.Load(ctx, spec.Options{
+	check := optionCheck{program: p}
+	document, err := p.loader.Load(ctx, spec.Options{
 		CloudFile: d.CloudFile, EnvFiles: d.EnvFiles, Environment: d.Environment, Address: d.Address,
 		References: p.images.Reference, DefaultAddress: defaultAddress,
+		CheckOptions: func(c *tree.Container, options []string) map[string]error { return check.of(ctx, c, options) },
 	})
+	if err != nil {
+		return nil, err
+	}
+	return document, check.err
 }
 
 // listImages asks the engine for each image.

@@ -111,3 +111,11 @@ func (c *Client) OpenRC(ctx context.Context) (*api.OpenRC, error) {
 	}
 	return &answer, nil
 }
+
+// Config shows the configuration of the named containers as their services see it: of those that
+// run, or of a document.
+func (c *Client) Config(ctx context.Context, request api.ConfigRequest) ([]api.Config, error) {
+	var configs []api.Config
+	err := c.post(ctx, "/v1/config", request, &configs)
+	return configs, err
+}

@@ -90,6 +90,10 @@ type Processes interface {
 	// CopyTo unpacks a tar archive below path, a directory that exists, in a container that
 	// runs or not. Modes, and on Docker owners, are those of the archive.
 	CopyTo(ctx context.Context, id, path string, archive io.Reader) error
+	// CopyFrom returns a tar archive of a file or directory in a container that runs or not, one
+	// that was never started included; its entries are named from the last element of path on.
+	// The caller closes it. What is not there is ErrNotFound.
+	CopyFrom(ctx context.Context, id, path string) (io.ReadCloser, error)
 }
 
 // Images is the engine's image store.
@@ -222,6 +226,8 @@ type Image struct {
 	Labels     map[string]string `json:"labels"`
 	Size       int64             `json:"size"` // bytes
 	Created    time.Time         `json:"created"`
+	// Environment is what its containers start with, as NAME=VALUE; set by Image alone.
+	Environment []string `json:"environment,omitempty"`
 	// Layers are the digests of its layers, lowest first; set by Image alone.
 	Layers []string `json:"layers,omitempty"`
 }

@@ -139,6 +139,7 @@ func (a *Agent) handler() http.Handler {
 	answer("GET /v1/health", func(r *http.Request) any {
 		return pick(a, r, a.Health, func(h api.Health) string { return h.Container })
 	})
+	answer("POST /v1/config", func(r *http.Request) any { return a.config(r) })
 	answer("GET /v1/history", func(r *http.Request) any {
 		return pick(a, r, a.Generations, func(g api.Generation) string { return g.Name })
 	})

@@ -10,9 +10,7 @@ import (
 	"github.com/moby/moby/client"
 )
 
-// CopyFrom returns a tar archive of a file or directory in a container that runs or not; its
-// entries are named from the last element of path on. The caller closes it. What is not there is
-// engine.ErrNotFound.
+// CopyFrom implements engine.Processes.
 func (e *Engine) CopyFrom(ctx context.Context, id, path string) (io.ReadCloser, error) {
 	result, err := e.api.CopyFromContainer(ctx, id, client.CopyFromContainerOptions{SourcePath: path})
 	if err != nil {

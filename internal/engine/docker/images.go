@@ -33,7 +33,7 @@ func (e *Engine) Image(ctx context.Context, reference string) (engine.Image, err
 		Layers:     result.RootFS.Layers,
 	}
 	if result.Config != nil {
-		image.Labels = result.Config.Labels
+		image.Labels, image.Environment = result.Config.Labels, result.Config.Env
 	}
 	return image, nil
 }

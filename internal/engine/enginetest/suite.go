@@ -41,6 +41,7 @@ func Run(t *testing.T, open func(*testing.T) (engine.Engine, Fixture)) {
 		"VolumeByMount":   testVolumeByMount,
 		"Images":          testImages,
 		"CopyTo":          testCopyTo,
+		"CopyFrom":        testCopyFrom,
 		"Usage":           testUsage,
 		"SpecIsReported":  testSpecIsReported,
 		"BadSpecRejected": testBadSpecRejected,

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"strings"
 	"testing"
@@ -197,6 +198,26 @@ func testCopyTo(t *testing.T, s suite) {
 	if err := s.CopyTo(t.Context(), id, "/data", strings.NewReader(strings.Repeat("no archive", 100))); err == nil {
 		t.Error("what is not an archive was copied")
 	}
+}
+
+func testCopyFrom(t *testing.T, s suite) {
+	file := tar.Header{Name: "hello", Mode: 0o640, Uid: 1234, Gid: 1234}
+	id := s.create(t, "a", s.spec("wait")) // never started
+	must(t, s.CopyTo(t.Context(), id, "/data", fileArchive(t, file, "hello")))
+	archive, err := s.CopyFrom(t.Context(), id, "/data/hello")
+	must(t, err)
+	reader := tar.NewReader(archive)
+	header, err := reader.Next()
+	must(t, err)
+	content, err := io.ReadAll(reader)
+	must(t, errors.Join(err, archive.Close()))
+	if header.Name != "hello" || header.Mode&0o777 != 0o640 || string(content) != "hello" {
+		t.Errorf("it is %s, mode %o, with %q", header.Name, header.Mode, content)
+	}
+	_, err = s.CopyFrom(t.Context(), id, "/data/none")
+	expectError(t, "a file that does not exist", err, engine.ErrNotFound)
+	_, err = s.CopyFrom(t.Context(), s.name("none"), "/data/hello")
+	expectError(t, "a container that does not exist", err, engine.ErrNotFound)
 }
 
 func testUsage(t *testing.T, s suite) {

@@ -45,6 +45,8 @@ type Engine struct {
 	Lost func(op, object string) error
 	// AnyImage makes every image exist.
 	AnyImage bool
+	// ImageFiles returns a file of an image, for CopyFrom; nil: images have none.
+	ImageFiles func(reference, path string) (content string, found bool)
 	// Registry is asked for an image that is pulled; nil: nothing can be pulled.
 	Registry func(reference string) (engine.Image, error)
 	// SharedVolume reports that several generations of one container may write a volume at

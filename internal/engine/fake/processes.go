@@ -5,6 +5,7 @@ package fake
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -202,6 +203,35 @@ func (e *Engine) CopyTo(ctx context.Context, id, directory string, archive io.Re
 		maps.Copy(c.files, files)
 		return nil
 	})
+}
+
+// CopyFrom implements engine.Processes: files that were copied into the container, and those of
+// ImageFiles of its image.
+func (e *Engine) CopyFrom(ctx context.Context, id, file string) (io.ReadCloser, error) {
+	var archive bytes.Buffer
+	err := e.do(ctx, "CopyFrom", e.nameOf(id), func() error {
+		c, notFound := e.find(id)
+		if notFound != nil {
+			return notFound
+		}
+		f, found := c.files[file]
+		if !found && e.ImageFiles != nil {
+			var content string
+			content, found = e.ImageFiles(c.spec.Image, file)
+			f = File{Content: content, Mode: 0o644}
+		}
+		if !found {
+			return fmt.Errorf("no file %s: %w", file, engine.ErrNotFound)
+		}
+		w := tar.NewWriter(&archive)
+		header := &tar.Header{Name: path.Base(file), Typeflag: tar.TypeReg, Mode: f.Mode, Uid: f.UID, Gid: f.GID, Size: int64(len(f.Content))}
+		if err := w.WriteHeader(header); err != nil {
+			return err
+		}
+		_, err := io.WriteString(w, f.Content)
+		return errors.Join(err, w.Close())
+	})
+	return io.NopCloser(&archive), err
 }
 
 // mounted reports whether a directory lies on a mount that can be written.
