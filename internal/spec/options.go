@@ -122,6 +122,7 @@ func (b *builder) checkOptions() {
 	if check == nil {
 		return
 	}
+	said := map[string]bool{} // one line of the cloud file may be given to many containers
 	for _, c := range b.made {
 		var names []string
 		for _, name := range tree.SortedKeys(c.given) {
@@ -136,7 +137,10 @@ func (b *builder) checkOptions() {
 		for _, name := range tree.SortedKeys(found) {
 			fault := *c.given[name]
 			fault.Reason = found[name].Error()
-			b.fault(&fault)
+			if !said[fault.Error()] {
+				said[fault.Error()] = true
+				b.fault(&fault)
+			}
 		}
 	}
 }

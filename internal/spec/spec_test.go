@@ -328,6 +328,11 @@ func TestCheckOptions(t *testing.T) {
 	if want := []string{"db OS_A__BAD OS_A__GOOD"}; !slices.Equal(asked, want) {
 		t.Errorf("asked about %q, want %q", asked, want)
 	}
+	// One line that several containers are given is complained about once.
+	opts.CloudFile = write(t, "cloud.yaml", "options: {sets: {base: {OS_A__BAD: 1}}}\n")
+	if _, err := Load(context.Background(), opts); err == nil || strings.Count(err.Error(), "OS_A__BAD") != 1 {
+		t.Errorf("error %v, want one line", err)
+	}
 }
 
 func TestLoadIsDeterministic(t *testing.T) {
