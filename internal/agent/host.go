@@ -177,6 +177,33 @@ func claimant(port int, protocol string) string {
 	return unknown
 }
 
+// Outliving names the processes in the control group that copse-init makes for a container with
+// an own one: /copse/NAME, in some hierarchy (proc(5), /proc/PID/cgroup).
+func (h hostFiles) Outliving(container string) ([]string, error) {
+	processes, err := procfs.Processes()
+	if err != nil {
+		return nil, err
+	}
+	group := "/copse/" + container
+	var programs []string
+	for _, p := range processes {
+		content, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", p.PID))
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			continue // it has just ended
+		}
+		if err != nil {
+			return nil, err
+		}
+		for line := range strings.Lines(string(content)) {
+			if strings.HasSuffix(strings.TrimSpace(line), ":"+group) && !p.Zombie() {
+				programs = append(programs, p.Comm)
+				break
+			}
+		}
+	}
+	return programs, nil
+}
+
 // FreeSpace returns the bytes free for the state directory.
 func (h hostFiles) FreeSpace() (int64, error) {
 	var fs syscall.Statfs_t

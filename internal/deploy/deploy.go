@@ -78,6 +78,9 @@ type Host interface {
 	MakeProxyDirectory(dir, user string) error
 	// Listening says who listens on a port of this host, "" for nobody.
 	Listening(address string, port int, protocol string) (string, error)
+	// Outliving names the processes in the control group that a container's service has moved to,
+	// that is, the service and what goes on without it; one name for each.
+	Outliving(container string) ([]string, error)
 	// FreeSpace returns the bytes free for the state directory.
 	FreeSpace() (int64, error)
 	// Look says what the host lacks of what sets ask of it, by set, and what of that is refused

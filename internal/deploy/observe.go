@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"strconv"
 
 	"copse/internal/engine"
@@ -29,6 +30,9 @@ func (d *Deployer) Observe(ctx context.Context, doc *tree.Document) (*plan.State
 		return nil, err
 	}
 	if state.SecretVersions, err = d.Secrets.Versions(); err != nil {
+		return nil, err
+	}
+	if state.Outliving, err = d.outliving(state.Active); err != nil {
 		return nil, err
 	}
 	containers, err := d.Engine.List(ctx, map[string]string{tree.LabelCloud: doc.Cloud, tree.LabelHost: d.HostName})
@@ -66,4 +70,25 @@ func (d *Deployer) Observe(ctx context.Context, doc *tree.Document) (*plan.State
 		state.Images[reference] = err == nil
 	}
 	return state, nil
+}
+
+// outliving finds what goes on running without the containers that started it.
+func (d *Deployer) outliving(active map[string]*tree.Generation) (map[string][]string, error) {
+	found := map[string][]string{}
+	for name, g := range active {
+		if !g.Container.OwnCgroup {
+			continue
+		}
+		programs, err := d.Host.Outliving(name)
+		if err != nil {
+			return nil, fmt.Errorf("cannot tell what runs in the control group of %s: %w", name, err)
+		}
+		for _, program := range programs {
+			if len(g.Container.Spec.Command) > 0 && program == path.Base(g.Container.Spec.Command[0]) {
+				continue // the service itself
+			}
+			found[name] = append(found[name], program)
+		}
+	}
+	return found, nil
 }

@@ -37,7 +37,9 @@ type world struct {
 	// taken are the ports that foreign processes have, dirs the directories of generations.
 	taken map[int]string
 	dirs  map[string]bool
-	free  int64
+	// outliving are the processes in the control group of a container that left its own.
+	outliving []string
+	free      int64
 	// prepared has what was done to the host, refused what stands in its way.
 	prepared, refused map[string]bool
 }
@@ -280,6 +282,9 @@ func (w *world) MakeProxyDirectory(string, string) error { return nil }
 
 // Listening implements Host.
 func (w *world) Listening(_ string, port int, _ string) (string, error) { return w.taken[port], nil }
+
+// Outliving implements Host.
+func (w *world) Outliving(string) ([]string, error) { return w.outliving, nil }
 
 // FreeSpace implements Host.
 func (w *world) FreeSpace() (int64, error) { return w.free, nil }

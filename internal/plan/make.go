@@ -305,6 +305,7 @@ func (m *maker) stop() {
 		}
 		s := m.stepFor(active, StopOnly, "asked for")
 		s.Impact = m.stopImpact(active)
+		m.noteOutliving(name, "stopped")
 		m.add(s)
 	}
 	m.noteDependents("stopped")
@@ -344,6 +345,8 @@ func (m *maker) down(volumes bool) {
 		}
 		s := m.stepFor(g, Remove, "asked for")
 		s.Impact = m.stopImpact(g)
+		// What outlives it is cut off from what else is taken down: that is asked about.
+		s.Dangerous = m.noteOutliving(g.Container.Name, "taken down")
 		m.add(s)
 	}
 	m.eachActive(func(g *tree.Generation) {
@@ -371,6 +374,24 @@ func (m *maker) down(volumes bool) {
 			})
 		}
 	}
+}
+
+// noteOutliving says what goes on running without a container, and whether there is anything.
+func (m *maker) noteOutliving(name, what string) bool {
+	count := map[string]int{}
+	for _, program := range m.state.Outliving[name] {
+		count[program]++
+	}
+	var programs []string
+	for _, program := range tree.SortedKeys(count) {
+		programs = append(programs, fmt.Sprintf("%d %s", count[program], program))
+	}
+	if len(programs) == 0 {
+		return false
+	}
+	m.note("%s, started by %s, goes on running: what it has from other containers that are %s, such as its network, is away until they are back",
+		strings.Join(programs, ", "), name, what)
+	return true
 }
 
 // noteDependents says which running containers depend on what is being stopped and stay.

@@ -242,6 +242,13 @@ remove a.1: asked for after b, j
 remove-volume v: asked for after a, b, c, d, j
 0 unchanged
 `},
+		{name: "stop of what virtual machines outlive", kind: Stop, options: Options{Names: []string{"d"}}, state: func(s *State) {
+			s.Outliving = map[string][]string{"d": {"qemu", "qemu", "swtpm"}}
+		}, want: `
+stop d.5: asked for
+note: 2 qemu, 1 swtpm, started by d, goes on running: what it has from other containers that are stopped, such as its network, is away until they are back
+0 unchanged
+`},
 		{name: "restart", kind: Restart, options: Options{Names: []string{"a", "b"}}, want: `
 restart a.1: asked for
 restart b.3: asked for after a
@@ -265,6 +272,24 @@ restart b.3: asked for after a
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestDownWithVirtualMachinesIsAskedAbout: what loses its network is no small matter.
+func TestDownWithVirtualMachinesIsAskedAbout(t *testing.T) {
+	s := running(t)
+	s.Outliving = map[string][]string{"a": {"qemu"}}
+	p, err := Make(Down, chain(), s, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range p.Steps {
+		if step.Dangerous != (step.Container == "a") {
+			t.Errorf("%s: dangerous is %t", step.Container, step.Dangerous)
+		}
+	}
+	if len(p.Notes) != 1 {
+		t.Errorf("notes %q; want what happens to the virtual machine", p.Notes)
 	}
 }
 

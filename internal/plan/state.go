@@ -24,6 +24,9 @@ type State struct {
 	Volumes map[string]time.Time
 	// Images says which of the declared images are there.
 	Images map[string]bool
+	// Outliving are the programs that go on running without the container that started them, one
+	// name for each process, by container name: virtual machines.
+	Outliving map[string][]string
 	// HostMissing says in words what the host lacks of what a set asks of it, by set.
 	HostMissing map[string][]string
 	// SecretVersions are the current versions of the secrets; one that is missing is not made yet.
