@@ -7,25 +7,11 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
 	"copse/test/testcloud"
 )
-
-// rendered is what of a rendered file the test has to know: which secrets whose containers read.
-type rendered struct {
-	Services map[string]struct {
-		User    string `json:"user"`
-		Secrets []struct {
-			Source string `json:"source"`
-		} `json:"secrets"`
-	} `json:"services"`
-	Secrets map[string]struct {
-		File string `json:"file"`
-	} `json:"secrets"`
-}
 
 // compose has docker compose run the rendered cloud, on the same data: it is the same cloud.
 func (s *suite) compose(t *testing.T) {
@@ -34,7 +20,7 @@ func (s *suite) compose(t *testing.T) {
 	if err := os.WriteFile(file, []byte(s.Must(t, "render", "compose")), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	placeSecrets(t, testcloud.Object[rendered](t, s.Must(t, "render", "compose", "--format", "json")))
+	s.PlaceSecrets(t)
 
 	var config struct {
 		Name     string                     `json:"name"`
@@ -64,59 +50,4 @@ func (s *suite) compose(t *testing.T) {
 		}
 		return ""
 	})
-}
-
-// placeSecrets puts the secrets where the rendered file expects them, readable by who reads them.
-func placeSecrets(t *testing.T, file rendered) {
-	t.Helper()
-	for name, service := range file.Services {
-		if len(service.Secrets) == 0 {
-			continue
-		}
-		uid, _, _ := strings.Cut(service.User, ":")
-		owner, err := strconv.Atoi(uid)
-		if err != nil {
-			t.Fatalf("service %s runs as %q, which is no number", name, service.User)
-		}
-		for _, use := range service.Secrets {
-			path := file.Secrets[use.Source].File
-			if path == "" {
-				t.Fatalf("service %s uses the secret %s, which the file does not define", name, use.Source)
-			}
-			versions, err := filepath.Glob(filepath.Join(testcloud.StateDir, "secrets", filepath.Base(path), "*"))
-			if err != nil || len(versions) == 0 {
-				t.Fatalf("no version of the secret %s is kept: %v", filepath.Base(path), err)
-			}
-			value, err := os.ReadFile(newest(t, versions))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = os.RemoveAll(filepath.Dir(path)) }) // of no use to anybody else
-			if err := os.WriteFile(path, value, 0o400); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Chown(path, owner, owner); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-}
-
-// newest picks the file with the highest number.
-func newest(t *testing.T, files []string) string {
-	t.Helper()
-	best, file := 0, ""
-	for _, f := range files {
-		version, err := strconv.Atoi(filepath.Base(f))
-		if err != nil {
-			t.Fatalf("%s is no version of a secret", f)
-		}
-		if version > best {
-			best, file = version, f
-		}
-	}
-	return file
 }
