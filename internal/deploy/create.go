@@ -88,16 +88,6 @@ func (d *Deployer) number(t *change.Run) (*tree.Generation, error) {
 	return g, nil
 }
 
-// prepareAgain takes back that an earlier attempt of the same task has failed, which it may have
-// written down before a crash.
-func (d *Deployer) prepareAgain(g *tree.Generation) error {
-	if g.State != tree.Failed {
-		return nil
-	}
-	g.State, g.Ended = tree.Preparing, time.Time{}
-	return d.Store.Update(func(tx *store.Tx) error { return saveGeneration(tx, g) })
-}
-
 // assignPort returns a port that no generation uses and nobody listens on.
 func (d *Deployer) assignPort(tx *store.Tx, address string) (int, error) {
 	used := map[int]bool{}
