@@ -298,7 +298,10 @@ func (c *cloud) show(kind, id string) reply {
 			delete(c.objects[kind], id)
 			return no(404, "no server %s", id)
 		case c.broken == "server":
-			o["status"], o["fault"] = "ERROR", object{"message": "No valid host was found."}
+			o["status"] = "ERROR"
+			if looks < -1 { // why comes a moment later
+				o["fault"] = object{"message": "No valid host was found."}
+			}
 		case c.broken != "scheduling":
 			o["status"], o["OS-EXT-STS:task_state"], o["OS-EXT-SRV-ATTR:host"] = "ACTIVE", nil, "node-1"
 		}

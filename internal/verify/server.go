@@ -39,6 +39,9 @@ func (r *run) makeFlavor(ctx context.Context) (string, error) {
 	return "1 processor, 128 MiB, 1 GiB of disk", nil
 }
 
+// faultLooks is how often nova is asked why it gave a server up.
+const faultLooks = 5
+
 // startServer starts the server and waits until nova says that it runs.
 func (r *run) startServer(ctx context.Context) (string, error) {
 	nova, err := r.user.compute()
@@ -52,12 +55,17 @@ func (r *run) startServer(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("cannot start a server: %w", err)
 	}
 	r.server = server.ID
+	silent := 0
 	err = r.wait(ctx, "the server is active", func(ctx context.Context) (bool, string, error) {
 		now, err := servers.Get(ctx, nova, server.ID).Extract()
 		if err != nil {
 			return false, "", fmt.Errorf("cannot look at server %s: %w", server.ID, err)
 		}
 		if now.Status == "ERROR" {
+			// nova says so first, and why a moment later.
+			if silent++; now.Fault.Message == "" && silent < faultLooks {
+				return false, "it is in ERROR", nil
+			}
 			return false, "", fmt.Errorf("cannot start server %s: nova has put it into ERROR: %s", server.ID, fault(now))
 		}
 		state := "it is " + now.Status
