@@ -77,7 +77,6 @@ func (r *run) startServer(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	r.active = true
 	return r.where(ctx)
 }
 

@@ -127,7 +127,6 @@ type found struct {
 	group, port            string
 	address                string // the floating IP
 	server                 string
-	active                 bool
 }
 
 // Run verifies a cloud. It returns a *Failure where the cloud is at fault, ctx's error where it was
