@@ -52,7 +52,7 @@ func (a *app) root() *cobra.Command {
 		Use:   "copse",
 		Short: "Run OpenStack as trees of container sets",
 		Long: `Copse runs OpenStack as trees of container sets: it builds the images, starts the cloud,
-watches it, upgrades it and rolls it back.
+and changes any part of it without touching another.
 
 NAME is a container, a set or a component; where a name is ambiguous, set/NAME or
 component/NAME. No NAME means the whole cloud.`,
