@@ -117,10 +117,14 @@ func (l *Launcher) replace(ctx context.Context, reference, build string) error {
 	if err := l.remove(ctx, replacedName); err != nil {
 		return err
 	}
-	if err := l.Engine.Rename(ctx, containerName, replacedName); err != nil {
+	old, err := l.Engine.Inspect(ctx, containerName)
+	if err == nil {
+		err = l.Engine.Rename(ctx, containerName, replacedName)
+	}
+	if err != nil {
 		return fmt.Errorf("cannot replace the agent: %w", err)
 	}
-	err := l.Engine.SetRestartPolicy(ctx, replacedName, "no")
+	err = l.Engine.SetRestartPolicy(ctx, replacedName, "no")
 	if err == nil {
 		err = l.Engine.Stop(ctx, replacedName, 20*time.Second)
 	}
@@ -144,6 +148,9 @@ func (l *Launcher) replace(ctx context.Context, reference, build string) error {
 		l.Engine.Rename(ctx, replacedName, containerName),
 		l.Engine.SetRestartPolicy(ctx, containerName, "always"),
 		l.Engine.Start(ctx, containerName))
+	if back == nil {
+		back = l.wait(ctx, old.Labels[labelBuild])
+	}
 	if back != nil {
 		return fmt.Errorf("cannot replace the agent: %w; and the old one cannot be put back: %w", err, back)
 	}
