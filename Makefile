@@ -25,7 +25,7 @@ SIM_SEEDS ?= 5000
 
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
-.PHONY: help up setup setup-test build lint test test-full test-unit test-e2e test-fuzz bench clean
+.PHONY: help up setup setup-test build lint test test-full test-unit test-e2e test-browser test-fuzz bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -64,7 +64,10 @@ test: ## all tests, from a fresh clone, on a fresh host
 	@$(PHASE) 'tests' $(MAKE) --no-print-directory test-unit
 	@$(PHASE) 'end to end' $(MAKE) --no-print-directory test-e2e
 
-test-full: test ## make test, then long fuzzing and many more seeds for the simulator
+# Where no cloud with the dashboard is left, one is brought up, and stays.
+test-full: test ## make test, then the dashboard in a browser, long fuzzing and many more seeds for the simulator
+	@$(PHASE) 'cloud' sh -c 'bin/copse ps horizon >/dev/null 2>&1 || bin/copse up $(UP_FLAGS)'
+	@$(PHASE) 'browser' $(MAKE) --no-print-directory test-browser
 	@$(PHASE) 'simulation' env COPSE_SIM_SEEDS=$(SIM_SEEDS) $(GO) test -count=1 -timeout 4h ./internal/deploy/...
 	@$(PHASE) 'fuzzing' $(MAKE) --no-print-directory test-fuzz
 
@@ -75,9 +78,15 @@ test-unit:
 
 # The real cloud owns the host's ports and bridges: one package at a time, one test at a time.
 test-e2e:
-	@packages=$$($(GO) list ./test/... 2>/dev/null | grep -v '^copse/test/bench'); \
+	@packages=$$($(GO) list ./test/... 2>/dev/null | grep -v -e '^copse/test/bench' -e '^copse/test/browser'); \
 	if [ -z "$$packages" ]; then echo 'no package below test/'; exit 1; fi; \
 	$(GO) test -count=1 -p 1 -parallel 1 -timeout 3h $$packages
+
+# It looks at the cloud that runs here. COPSE_SCREENSHOTS is the absolute path of a
+# directory for what it sees.
+test-browser: build ## the dashboard of the running cloud, in a real browser
+	@scripts/host-setup.sh --browser
+	$(GO) test -count=1 -v ./test/browser
 
 test-fuzz: ## every fuzz target for FUZZ_TIME
 	@git grep -oE '^func Fuzz[A-Za-z0-9_]+' -- '*_test.go' | sed 's/:func /\t/' | \

@@ -8,6 +8,8 @@
 #
 #   host-setup.sh          what `make up` needs
 #   host-setup.sh --test   and what `make test` needs
+#   host-setup.sh --browser
+#                          and what `make test-browser` needs
 #
 # COPSE_DAEMON_JSON and COPSE_DOCKERD_LOG name the engine's configuration and its log, where
 # they are not /etc/docker/daemon.json and /var/log/dockerd.log.
@@ -26,14 +28,16 @@ die() {
 have() { command -v "$1" >/dev/null 2>&1; }
 
 with_tests=no
+with_browser=no
 for argument in "$@"; do
 	case $argument in
 	--test) with_tests=yes ;;
+	--browser) with_browser=yes ;;
 	-h | --help)
-		sed -n '5,14s/^# \{0,1\}//p' "$0"
+		sed -n '5,16s/^# \{0,1\}//p' "$0"
 		exit 0
 		;;
-	*) die "unknown argument $argument; there is only --test" ;;
+	*) die "unknown argument $argument; there are only --test and --browser" ;;
 	esac
 done
 
@@ -72,6 +76,10 @@ find_missing() {
 	need_command mmdebstrap mmdebstrap
 	[ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing="$missing debian-archive-keyring"
 	[ -e /etc/ssl/certs/ca-certificates.crt ] || missing="$missing ca-certificates"
+	if [ "$with_browser" = yes ]; then
+		need_command chromium chromium
+		need_command chromedriver chromium-driver
+	fi
 	[ "$with_tests" = yes ] || return 0
 	need_command openstack python3-openstackclient
 	need_command git git
