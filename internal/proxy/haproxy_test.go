@@ -520,3 +520,27 @@ func mustEcho(t *testing.T, conn net.Conn) {
 		t.Fatalf("%q, %v", line, err)
 	}
 }
+
+// TestSyncLeavesWhatHasDrained: while one service is drained, others are synced with a table that
+// still says drain for it. The two must not fight over the slot.
+func TestSyncLeavesWhatHasDrained(t *testing.T) {
+	proxy, port := New(tempDir(t)), freePort(t)
+	one, two := newGeneration(t, "1"), newGeneration(t, "2")
+	draining := table(port, Server{one.address(), Drain, 1}, Server{two.address(), Ready, 2})
+	mustSync(t, proxy, table(port, Server{one.address(), Ready, 1}, Server{}), NotRunning)
+	startHAProxy(t, proxy)
+	mustSync(t, proxy, draining, Switched)
+	if err := proxy.Drain(t.Context(), "keystone", SlotA); err != nil {
+		t.Fatal(err)
+	}
+	mustSync(t, proxy, draining, Unchanged)
+	servers, err := proxy.liveServers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := servers["keystone/a"].state; got != Maint {
+		t.Errorf("what has drained is in %s again", got)
+	}
+	// What is to be used again is not left alone.
+	mustSync(t, proxy, table(port, Server{one.address(), Ready, 1}, Server{two.address(), Ready, 2}), Switched)
+}

@@ -238,13 +238,19 @@ func (p *Proxy) set(ctx context.Context, name string, now, wanted live) (changed
 		}
 		changed = true
 	}
-	if now.state != wanted.state {
+	if !now.state.serves(wanted.state) {
 		if err := p.tell(ctx, fmt.Sprintf("set server %s state %s", name, wanted.state)); err != nil {
 			return changed, err
 		}
 		changed = true
 	}
 	return changed, nil
+}
+
+// serves says whether a server in this state is as wanted. One that is to drain and is in
+// maintenance already has drained: Drain has ended it at the same time, and would have to again.
+func (s State) serves(wanted State) bool {
+	return s == wanted || (s == Maint && wanted == Drain)
 }
 
 // verify reads back what was set: most commands say nothing, whether they worked or not.
@@ -257,7 +263,7 @@ func (p *Proxy) verify(ctx context.Context, table Table) error {
 		for i, server := range backend.Servers {
 			address, state := server.effective()
 			name := backend.Name + "/" + Slot(i).String()
-			if got, want := servers[name], (live{address, state}); got != want {
+			if got, want := servers[name], (live{address, state}); got.address != want.address || !got.state.serves(want.state) {
 				return fmt.Errorf("cannot set server %s: the proxy has it %s at %s, wanted is %s at %s",
 					name, got.state, got.address, want.state, want.address)
 			}
