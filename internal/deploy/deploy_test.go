@@ -327,6 +327,23 @@ create worker: not created yet after api
 	}
 }
 
+// TestOutliving: what a container has started is mentioned when it goes; its service is not.
+func TestOutliving(t *testing.T) {
+	w := newWorld(t)
+	doc := with("worker", func(c *tree.Container) {
+		c.OwnCgroup, c.Spec.Command = true, []string{"sh", "-c", "exec libvirtd --config x"}
+	})
+	mustEnd(t, w.do(up(doc)), change.Done)
+	w.outliving = []string{"libvirtd"}
+	if p := w.plan(Request{Kind: plan.Down}); len(p.Notes) != 0 {
+		t.Errorf("with the service alone: %q", p.Notes)
+	}
+	w.outliving = []string{"libvirtd", "qemu-system-x86"}
+	if p := w.plan(Request{Kind: plan.Down}); len(p.Notes) != 1 || !strings.HasPrefix(p.Notes[0], "1 qemu-system-x86, started by worker") {
+		t.Errorf("with a virtual machine: %q", p.Notes)
+	}
+}
+
 // TestDrift: what vanished from the engine comes back under its own number.
 func TestDrift(t *testing.T) {
 	w := newWorld(t)

@@ -7,8 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"strconv"
+	"strings"
 
 	"copse/internal/engine"
 	"copse/internal/plan"
@@ -84,8 +84,8 @@ func (d *Deployer) outliving(active map[string]*tree.Generation) (map[string][]s
 			return nil, fmt.Errorf("cannot tell what runs in the control group of %s: %w", name, err)
 		}
 		for _, program := range programs {
-			if len(g.Container.Spec.Command) > 0 && program == path.Base(g.Container.Spec.Command[0]) {
-				continue // the service itself
+			if strings.Contains(strings.Join(g.Container.Spec.Command, " "), program) {
+				continue // the service itself, which ends with its container
 			}
 			found[name] = append(found[name], program)
 		}
