@@ -10,9 +10,11 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Outcome says what Sync had to do to the running process.
@@ -236,6 +238,9 @@ func (p *Proxy) set(ctx context.Context, name string, now, wanted live) (changed
 		if err := p.tell(ctx, command, "changed from", "no need to change"); err != nil {
 			return false, err
 		}
+		if err := p.awaitAddress(ctx, name, wanted.address); err != nil {
+			return true, err
+		}
 		changed = true
 	}
 	if !now.state.serves(wanted.state) {
@@ -245,6 +250,31 @@ func (p *Proxy) set(ctx context.Context, name string, now, wanted live) (changed
 		changed = true
 	}
 	return changed, nil
+}
+
+// addressDeadline is how long the proxy gets to take over an address.
+const addressDeadline = 10 * time.Second
+
+// awaitAddress waits until a slot has its address. Since HAProxy 3.0 a task of its own changes it, after
+// the command was answered : until then, the slot must not become ready.
+func (p *Proxy) awaitAddress(ctx context.Context, name string, wanted netip.AddrPort) error {
+	ctx, cancel := context.WithTimeout(ctx, addressDeadline)
+	defer cancel()
+	for {
+		servers, err := p.liveServers(ctx)
+		if err != nil {
+			return err
+		}
+		now := servers[name].address
+		if now == wanted {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("cannot set the address of server %s: the proxy has it at %s, wanted is %s", name, now, wanted)
+		case <-time.After(pollInterval):
+		}
+	}
 }
 
 // serves says whether a server in this state is as wanted. One that is to drain and is in
