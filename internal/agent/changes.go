@@ -36,7 +36,10 @@ func request(w http.ResponseWriter, r *http.Request) (deploy.Request, error) {
 	}
 	return deploy.Request{
 		Kind: body.Kind, Document: body.Document, Revision: body.Revision, Atomic: body.Atomic, User: body.User,
-		Options: plan.Options{Names: body.Names, Volumes: body.Volumes},
+		Options: plan.Options{
+			Names: body.Names, Volumes: body.Volumes,
+			To: body.To, Finalize: body.Finalize, Restore: body.Restore, Unpin: body.Unpin,
+		},
 	}, nil
 }
 

@@ -59,6 +59,14 @@ type ChangeRequest struct {
 	Atomic bool `json:"atomic,omitempty"`
 	// Volumes removes the volumes as well (down).
 	Volumes bool `json:"volumes,omitempty"`
+	// To is the generation, or a set's version, to go back to (rollback); 0 is what was before the last change.
+	To int `json:"to,omitempty"`
+	// Finalize runs the contract jobs: the point of no return (upgrade).
+	Finalize bool `json:"finalize,omitempty"`
+	// Restore puts saved data back where nothing else can, and loses what was written since (rollback).
+	Restore bool `json:"restore,omitempty"`
+	// Unpin has the named follow the cloud file again (up).
+	Unpin bool `json:"unpin,omitempty"`
 	// User is who asked, for the history.
 	User string `json:"user,omitempty"`
 }

@@ -9,7 +9,6 @@ package plan
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"copse/internal/tree"
 )
@@ -24,6 +23,9 @@ const (
 	Stop    Kind = "stop"
 	Restart Kind = "restart"
 	Down    Kind = "down"
+	// Upgrade is Up with the pins of the request's document.
+	Upgrade  Kind = "upgrade"
+	Rollback Kind = "rollback"
 )
 
 // Action is what a step does to one container.
@@ -71,7 +73,9 @@ type Step struct {
 	Impact   string     `json:"impact,omitempty"`
 	Strategy tree.Order `json:"strategy,omitempty"`
 	// From is the generation there is, 0 for none.
-	From    int    `json:"from,omitempty"`
+	From int `json:"from,omitempty"`
+	// To is the generation whose content is made again in a rollback, or by a pin; 0 for none.
+	To      int    `json:"to,omitempty"`
 	Release string `json:"release,omitempty"`
 	Image   string `json:"image,omitempty"`
 	// EngineID is the engine's container that a remove-stray step is about.
@@ -80,6 +84,14 @@ type Step struct {
 	Sets []string `json:"sets,omitempty"`
 	// After names the containers whose steps come first.
 	After []string `json:"after,omitempty"`
+	// Phase is the job's.
+	Phase tree.Phase `json:"phase,omitempty"`
+	// Rollback is the class of the container, where its release changes.
+	Rollback tree.RollbackClass `json:"rollback,omitempty"`
+	// NoReturn marks the step after which the release before cannot be gone back to without loss.
+	NoReturn bool `json:"no_return,omitempty"`
+	// Window is what to expect, from what was measured the last times; nil: nothing to go by.
+	Window *tree.Window `json:"window,omitempty"`
 	// Dangerous steps lose data or end virtual machines; they are asked about.
 	Dangerous bool `json:"dangerous,omitempty"`
 }
@@ -132,10 +144,4 @@ func (p *Plan) String() string {
 	}
 	fmt.Fprintf(&b, "%d unchanged\n", p.Unchanged)
 	return b.String()
-}
-
-// Window is a measured or expected time during which requests fail.
-type Window struct {
-	Duration time.Duration `json:"duration"`
-	Failed   int           `json:"failed"`
 }

@@ -31,6 +31,11 @@ type State struct {
 	HostMissing map[string][]string
 	// SecretVersions are the current versions of the secrets; one that is missing is not made yet.
 	SecretVersions map[string]int
+	// Kept are the generations that can be gone back to (superseded, of containers and jobs), oldest
+	// first, by container name.
+	Kept map[string][]*tree.Generation
+	// Pins are those in force, by container name.
+	Pins map[string]tree.Pin
 }
 
 // Observed is a container in the engine.
@@ -63,4 +68,13 @@ type Options struct {
 	Names []string
 	// Volumes are removed as well (down).
 	Volumes bool
+	// To is the generation to go back to (rollback); 0 is what was there before the last change. For a
+	// set it is the set's version: each container goes to its newest generation up to it.
+	To int
+	// Finalize runs the contract jobs of the named (upgrade).
+	Finalize bool
+	// Restore puts the data of before back where there is no other way, and loses what came since (rollback).
+	Restore bool
+	// Unpin has the named follow the cloud file again (up).
+	Unpin bool
 }

@@ -70,6 +70,16 @@ func (m *madeContainer) fault(key string, format string, args ...any) *Error {
 	return m.set.src.fault(append([]string{"services", m.Name}, strings.Split(key, ".")...), format, args...)
 }
 
+// pin returns the pin of a container, or nil.
+func (b *builder) pin(container string) *tree.Pin {
+	for i := range b.input.options.Pins {
+		if p := &b.input.options.Pins[i]; p.Container == container && p.Host == b.input.host {
+			return p
+		}
+	}
+	return nil
+}
+
 func (b *builder) fault(err error) { b.faults = append(b.faults, err) }
 
 func (b *builder) interpolate(text string) (string, error) {
@@ -197,7 +207,7 @@ func (b *builder) containers() {
 // document puts the parts together, in an order that depends on nothing but their names.
 func (b *builder) document() *tree.Document {
 	cloud := b.input.cloud
-	doc := &tree.Document{Version: tree.DocumentVersion, Cloud: cloud.Name, Values: b.values}
+	doc := &tree.Document{Version: tree.DocumentVersion, Cloud: cloud.Name, Values: b.values, Pins: b.input.options.Pins}
 	for _, set := range b.sets {
 		if set.selected {
 			doc.Sets = append(doc.Sets, tree.Set{Path: set.path, Description: set.description})

@@ -16,8 +16,13 @@ import (
 	"copse/internal/tree"
 )
 
-// Rollback classes (DESIGN §5).
-var rollbackClasses = []string{"by restore", "free", "until contract"}
+// What x-copse may say of rollbacks and of a job's phase (DESIGN §5).
+var (
+	rollbackClasses = []string{string(tree.RollbackByRestore), string(tree.RollbackFree), string(tree.RollbackUntilContract)}
+	phases          = []string{
+		string(tree.Contract), string(tree.Dump), string(tree.Expand), string(tree.Rehearse), string(tree.Restore), string(tree.Revert),
+	}
+)
 
 // container makes the domain's container of one Compose service; faults are added to b.
 func (b *builder) container(set *parsedSet, s *types.ServiceConfig) *madeContainer {
@@ -38,6 +43,9 @@ func (b *builder) container(set *parsedSet, s *types.ServiceConfig) *madeContain
 		d.fault(append(at, extension, "component"), "is missing; say which project or product the container belongs to")
 	}
 	c.Release = orDefault(b.input.cloud.Releases[c.Component], b.input.cloud.Release)
+	if pin := b.pin(s.Name); pin != nil {
+		c.Release = pin.Release
+	}
 	b.chooseImage(d, c, s.Image, ext.Image, at)
 	b.environment(d, c, s, at)
 	b.mounts(d, c, s, at)
@@ -168,12 +176,11 @@ func (b *builder) role(d *decoder, c *madeContainer, ext *serviceExtension, at [
 	}
 	c.OwnCgroup = ext.OwnCgroup
 	if j := ext.Job; j != nil {
-		phases := []string{"contract", "expand", "migrate"}
 		if j.Phase != "" && !slices.Contains(phases, j.Phase) {
 			d.fault(append(slices.Clone(x), "job", "phase"), "unknown phase %q%s; known are %v", j.Phase, nearest.Hint(j.Phase, phases), phases)
 		}
 		setDefault(&j.Timeout, defaultJobTimeout)
-		job := &tree.Job{Timeout: j.Timeout, Phase: j.Phase}
+		job := &tree.Job{Timeout: j.Timeout, Phase: tree.Phase(j.Phase), Every: j.Every}
 		for i, name := range j.Writes {
 			if b.volumes[name] == nil {
 				d.fault(append(slices.Clone(x), "job", "writes", strconv.Itoa(i)), "no set declares a volume %q%s", name, nearest.Hint(name, tree.SortedKeys(b.volumes)))
@@ -194,9 +201,9 @@ func (b *builder) role(d *decoder, c *madeContainer, ext *serviceExtension, at [
 
 // update says how the container is replaced.
 func (b *builder) update(d *decoder, c *madeContainer, s *types.ServiceConfig, ext *serviceExtension, at []string) {
-	c.Update = tree.Update{Order: tree.StopFirst, Rollback: orDefault(ext.Rollback, "free")}
-	if !slices.Contains(rollbackClasses, c.Update.Rollback) {
-		d.fault(append(slices.Clone(at), extension, "rollback"), "unknown class %q%s; known are %v", c.Update.Rollback, nearest.Hint(c.Update.Rollback, rollbackClasses), rollbackClasses)
+	c.Update = tree.Update{Order: tree.StopFirst, Rollback: tree.RollbackClass(orDefault(ext.Rollback, string(tree.RollbackFree))), Hold: ext.Hold}
+	if !slices.Contains(rollbackClasses, string(c.Update.Rollback)) {
+		d.fault(append(slices.Clone(at), extension, "rollback"), "unknown class %q%s; known are %v", c.Update.Rollback, nearest.Hint(string(c.Update.Rollback), rollbackClasses), rollbackClasses)
 	}
 	if s.Deploy == nil || s.Deploy.UpdateConfig == nil {
 		return

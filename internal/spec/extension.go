@@ -26,6 +26,8 @@ type serviceExtension struct {
 	Job      *jobExtension      `yaml:"job"`
 	// Rollback is the class of data changes: "free", "until contract" or "by restore".
 	Rollback string `yaml:"rollback"`
+	// Hold keeps requests waiting at the front ends that depend on the container while it is replaced.
+	Hold bool `yaml:"hold"`
 	// OwnCgroup moves the service's process out of the container's control group.
 	OwnCgroup bool `yaml:"own_cgroup"`
 	// Privileges gives the reason for everything beyond the default.
@@ -56,6 +58,8 @@ type jobExtension struct {
 	Timeout time.Duration `yaml:"timeout"`
 	Writes  []string      `yaml:"writes"`
 	Phase   string        `yaml:"phase"`
+	// Every is the time between two runs of a scheduled job.
+	Every time.Duration `yaml:"every"`
 }
 
 // checkExtension has the form of Compose's healthcheck.

@@ -37,6 +37,8 @@ type Options struct {
 	Host string
 	// Catalogue has sets/, env/ and values.yaml; nil is the one that comes with the program.
 	Catalogue fs.FS
+	// Pins are those in force: their releases win over the cloud file's, and they go into the document.
+	Pins []tree.Pin
 	// References gives the content tag of an image of the catalogue at a release. nil gives
 	// references without a hash, for callers that only look.
 	References func(image, release string) (string, error)

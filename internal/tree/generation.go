@@ -41,6 +41,10 @@ type Generation struct {
 	Ended     time.Time `json:"ended,omitzero"`
 	// StoppedBy is the change by which an operator stopped it, 0 for none.
 	StoppedBy int `json:"stopped_by,omitempty"`
+	// Of is the generation whose content a rollback made again, 0 for others.
+	Of int `json:"of,omitempty"`
+	// Window is what was measured while it took over, nil where nothing was.
+	Window *Window `json:"window,omitempty"`
 }
 
 // Name is the engine's name for the generation's container.

@@ -40,6 +40,8 @@ type Document struct {
 	OpenRC map[string]string `json:"openrc,omitempty"`
 	// Images are the images that the containers use, by reference.
 	Images []Image `json:"images"`
+	// Pins are those that the document was made with, by container.
+	Pins []Pin `json:"pins,omitempty"`
 }
 
 // Set is a node of the tree: one logical service, made of subsets and containers.
@@ -251,9 +253,34 @@ type Job struct {
 	// Writes names the volumes that hold what the job made: where one of them is younger
 	// than the job's last success, the job runs again.
 	Writes []string `json:"writes,omitempty"`
-	// Phase is "" or, for migrations, "expand", "migrate" or "contract".
-	Phase string `json:"phase,omitempty"`
+	// Phase says what part of an upgrade the job is; "" is none.
+	Phase Phase `json:"phase,omitempty"`
+	// Every is the time between two runs of a scheduled job; 0: it runs when something it depends on changed.
+	Every time.Duration `json:"every,omitempty"`
 }
+
+// Phase is the part that a job has when its component goes from one release to another. A job with
+// a phase never runs for a release before the one that it last ran for, but those of Revert and Restore.
+type Phase string
+
+// The phases of jobs, in their order.
+const (
+	// Dump saves the component's data and makes a copy to rehearse on. It runs only where the release changes.
+	Dump Phase = "dump"
+	// Rehearse migrates the copy: what fails here has touched nothing. It runs only where the release changes.
+	Rehearse Phase = "rehearse"
+	// Expand changes data so that the old release works on as well.
+	Expand Phase = "expand"
+	// Contract ends what only the old release needs: the point of no return. Where the release changes, it
+	// runs only when asked for (--finalize).
+	Contract Phase = "contract"
+	// Revert makes the data fit for an older release again and loses nothing. It runs in a rollback
+	// to an older release, before the containers.
+	Revert Phase = "revert"
+	// Restore puts back what Dump has saved; what was written since is lost. It runs in a rollback to
+	// an older release, where that was asked for by name, with the component's containers stopped.
+	Restore Phase = "restore"
+)
 
 // Port is a claim of a listening port.
 type Port struct {
@@ -297,9 +324,25 @@ type Update struct {
 	Order Order `json:"order"`
 	// Monitor is how long a new generation must stay healthy before it is trusted.
 	Monitor time.Duration `json:"monitor,omitempty"`
-	// Rollback is the class of DESIGN §5: "free", "until contract", "by restore".
-	Rollback string `json:"rollback,omitempty"`
+	// Rollback says what an older release can still do with the data, "" is RollbackFree.
+	Rollback RollbackClass `json:"rollback,omitempty"`
+	// Hold has the proxy keep new requests waiting at all front ends that depend on the container,
+	// while it is replaced.
+	Hold bool `json:"hold,omitempty"`
 }
+
+// RollbackClass says until when a container can go back to an older release without loss.
+type RollbackClass string
+
+// The classes of rollbacks.
+const (
+	// RollbackFree: always.
+	RollbackFree RollbackClass = "free"
+	// RollbackUntilContract: until its component's contract jobs have run for the newer release.
+	RollbackUntilContract RollbackClass = "until contract"
+	// RollbackByRestore: only with its component's data restored.
+	RollbackByRestore RollbackClass = "by restore"
+)
 
 // ID identifies a container in the cloud: host/name.
 func (c *Container) ID() string { return c.Host + "/" + c.Name }
