@@ -121,6 +121,53 @@ func (a *Agent) postAbort(w http.ResponseWriter, r *http.Request) error {
 	return a.answerChange(w, id)
 }
 
+func (a *Agent) postRetry(w http.ResponseWriter, r *http.Request) error {
+	id, err := changeID(r)
+	if err != nil {
+		return err
+	}
+	by := r.URL.Query().Get("user")
+	if by == "" {
+		by = "the operator"
+	}
+	if err := a.deployer.Changes().Retry(id, by); err != nil {
+		return err
+	}
+	return a.answerChange(w, id)
+}
+
+func (a *Agent) getPins(w http.ResponseWriter, _ *http.Request) error {
+	pins, err := a.deployer.Pins()
+	if err != nil {
+		return err
+	}
+	a.answer(w, http.StatusOK, pins)
+	return nil
+}
+
+func (a *Agent) postPrune(w http.ResponseWriter, r *http.Request) error {
+	var asked api.PruneRequest
+	if err := decode(w, r, &asked); err != nil {
+		return err
+	}
+	pruned, err := a.deployer.Prune(r.Context(), asked.DryRun)
+	if err != nil {
+		return err
+	}
+	answer := api.Prune{Images: []api.PrunedImage{}, DryRun: asked.DryRun}
+	for _, p := range pruned {
+		image := api.PrunedImage{ID: p.Image.ID, References: p.Image.References, Size: p.Image.Size}
+		if p.Err != nil {
+			image.Error = p.Err.Error()
+		} else {
+			answer.Bytes += p.Image.Size
+		}
+		answer.Images = append(answer.Images, image)
+	}
+	a.answer(w, http.StatusOK, answer)
+	return nil
+}
+
 func (a *Agent) getEvents(w http.ResponseWriter, r *http.Request) error {
 	id, err := changeID(r)
 	if err != nil {

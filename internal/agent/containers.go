@@ -34,7 +34,11 @@ func (a *Agent) getTree(w http.ResponseWriter, _ *http.Request) error {
 	if err != nil {
 		return err
 	}
-	a.answer(w, http.StatusOK, doc.Sets)
+	active, err := a.deployer.Active()
+	if err != nil {
+		return err
+	}
+	a.answer(w, http.StatusOK, tree.WithVersions(doc.Sets, active))
 	return nil
 }
 
@@ -245,11 +249,16 @@ func (a *Agent) getHistory(w http.ResponseWriter, r *http.Request) error {
 		if !selected[g.Container.Name] {
 			continue
 		}
-		answer = append(answer, api.Generation{
+		item := api.Generation{
 			Host: g.Container.Host, Set: g.Container.Set, Name: g.Container.Name, Generation: g.Number,
 			Release: g.Container.Release, Image: g.Container.Spec.Image, State: string(g.State),
-			Change: g.Change, Cause: g.Cause, CreatedAt: g.Created, Activated: moment(g.Activated),
-		})
+			Change: g.Change, Cause: g.Cause, CreatedAt: g.Created, Activated: moment(g.Activated), Of: g.Of,
+		}
+		if g.Window != nil && g.Window.Probes > 0 {
+			seconds := g.Window.Duration.Seconds()
+			item.WindowSeconds, item.FailedRequests = &seconds, &g.Window.Failed
+		}
+		answer = append(answer, item)
 	}
 	a.answer(w, http.StatusOK, answer)
 	return nil

@@ -52,8 +52,11 @@ func (a *Agent) routes() []apiRoute {
 		{"GET /v1/changes", a.getChanges},
 		{"GET /v1/changes/{id}", a.getChange},
 		{"POST /v1/changes/{id}/abort", a.postAbort},
+		{"POST /v1/changes/{id}/retry", a.postRetry},
 		{"GET /v1/changes/{id}/events", a.getEvents},
 		{"GET /v1/document", a.getDocument},
+		{"GET /v1/pins", a.getPins},
+		{"POST /v1/prune", a.postPrune},
 		{"GET /v1/tree", a.getTree},
 		{"GET /v1/containers", a.getContainers},
 		{"GET /v1/health", a.getHealth},
@@ -98,7 +101,7 @@ func describe(err error) *api.Error {
 		return &api.Error{Code: "stale", Message: err.Error()}
 	case errors.Is(err, deploy.ErrNewerDocument):
 		return &api.Error{Code: "newer-document", Message: err.Error()}
-	case errors.Is(err, deploy.ErrInvalid), errors.Is(err, change.ErrEnded), errors.As(err, &full):
+	case errors.Is(err, deploy.ErrInvalid), errors.Is(err, change.ErrEnded), errors.Is(err, change.ErrNotStuck), errors.As(err, &full):
 		return &api.Error{Code: "invalid", Message: err.Error()}
 	case errors.Is(err, deploy.ErrNothingDeclared), errors.Is(err, change.ErrNotFound), errors.Is(err, engine.ErrNotFound):
 		return &api.Error{Code: "not-found", Message: err.Error()}

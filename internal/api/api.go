@@ -171,6 +171,36 @@ type Generation struct {
 	// WindowSeconds is the time from the first to the last failed request; null: not measured.
 	WindowSeconds  *float64 `json:"window_seconds"`
 	FailedRequests *int     `json:"failed_requests"`
+	// Of is the generation whose content a rollback made again, 0 for others.
+	Of int `json:"of,omitempty"`
+}
+
+// Pin is one object of GET /v1/pins: a container that is held at something else than what the
+// cloud file says.
+type Pin = tree.Pin
+
+// PruneRequest is the body of POST /v1/prune.
+type PruneRequest struct {
+	// DryRun only says what would be removed.
+	DryRun bool `json:"dry_run,omitempty"`
+}
+
+// Prune answers POST /v1/prune.
+type Prune struct {
+	// Images are those that were removed, or would be.
+	Images []PrunedImage `json:"images"`
+	// Bytes is at most what becomes free: images share layers.
+	Bytes  int64 `json:"bytes"`
+	DryRun bool  `json:"dry_run"`
+}
+
+// PrunedImage is an image that nothing needs.
+type PrunedImage struct {
+	ID         string   `json:"id"`
+	References []string `json:"references"`
+	Size       int64    `json:"size"` // bytes
+	// Error says why it could not be removed.
+	Error string `json:"error,omitempty"`
 }
 
 // LogLine is one line of GET /v1/logs.

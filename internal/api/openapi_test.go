@@ -58,6 +58,7 @@ func TestSchemasAreTheTypes(t *testing.T) {
 	for _, v := range []any{
 		api.Version{}, api.Error{}, api.ChangeRequest{}, api.Change{}, api.Event{}, api.Container{}, api.Health{}, api.Generation{}, api.LogLine{},
 		api.Process{}, api.ExecRequest{}, api.Frame{}, api.Secret{}, api.OpenRC{}, api.ConfigRequest{}, api.Config{}, plan.Plan{}, tree.Set{},
+		api.Pin{}, api.PruneRequest{}, api.Prune{},
 	} {
 		object(reflect.TypeOf(v), want)
 	}

@@ -59,6 +59,35 @@ func (c *Client) Abort(ctx context.Context, id int) (*api.Change, error) {
 	return &change, nil
 }
 
+// Retry undoes what got stuck in a change that has ended, once the operator has removed the cause.
+func (c *Client) Retry(ctx context.Context, id int, user string) (*api.Change, error) {
+	path := changePath(id) + "/retry"
+	if user != "" {
+		path += "?" + url.Values{"user": {user}}.Encode()
+	}
+	var change api.Change
+	if err := c.post(ctx, path, nil, &change); err != nil {
+		return nil, err
+	}
+	return &change, nil
+}
+
+// Pins lists the containers that are held at something else than what the cloud file says.
+func (c *Client) Pins(ctx context.Context) ([]api.Pin, error) {
+	var pins []api.Pin
+	err := c.get(ctx, "/v1/pins", nil, &pins)
+	return pins, err
+}
+
+// Prune removes the images that nothing needs; with DryRun it only says which.
+func (c *Client) Prune(ctx context.Context, request api.PruneRequest) (*api.Prune, error) {
+	var answer api.Prune
+	if err := c.post(ctx, "/v1/prune", request, &answer); err != nil {
+		return nil, err
+	}
+	return &answer, nil
+}
+
 // Events yields what happens in a change after the event with the sequence number after. It
 // ends with the change, or early when the agent goes away: see Follow.
 func (c *Client) Events(ctx context.Context, id int, after uint64) iter.Seq2[api.Event, error] {

@@ -42,6 +42,8 @@ type Engine interface {
 	Exec(ctx context.Context, id string, exec engine.Exec) (int, error)
 	Logs(ctx context.Context, id string, options engine.LogOptions, handle func(engine.LogLine)) error
 	Image(ctx context.Context, reference string) (engine.Image, error)
+	ListImages(ctx context.Context, labels map[string]string) ([]engine.Image, error)
+	RemoveImage(ctx context.Context, reference string) error
 	ListVolumes(ctx context.Context, labels map[string]string) ([]engine.Volume, error)
 	CreateVolume(ctx context.Context, name string, labels map[string]string) error
 	RemoveVolume(ctx context.Context, name string) error

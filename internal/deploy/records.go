@@ -17,6 +17,7 @@ const (
 	generationBucket = "generations" // host/name/number → tree.Generation
 	activeBucket     = "active"      // host/name → number of the active generation
 	routeBucket      = "routes"      // host/name → Route
+	pinBucket        = "pins"        // host/name → tree.Pin
 )
 
 const currentDocument = "current"

@@ -49,6 +49,22 @@ type Set struct {
 	// Path names the set from the root, e.g. "storage-operation/swift".
 	Path        string `json:"path"`
 	Description string `json:"description,omitempty"`
+	// Version is the highest number among the active generations of its members (R3.3): numbers come
+	// from one sequence, so it moves with each of them. An agent fills it in; 0 in a document.
+	Version int `json:"version,omitempty"`
+}
+
+// WithVersions returns sets with the versions that they have by the active generations.
+func WithVersions(sets []Set, active map[string]*Generation) []Set {
+	versioned := slices.Clone(sets)
+	for i := range versioned {
+		for _, g := range active {
+			if InSet(g.Container.Set, versioned[i].Path) {
+				versioned[i].Version = max(versioned[i].Version, g.Number)
+			}
+		}
+	}
+	return versioned
 }
 
 // Image is one image of the cloud, by the content tag that a plan can know before it is built.

@@ -38,6 +38,9 @@ type Agent struct {
 	Processes   []api.Process
 	Secrets     []api.Secret
 	OpenRC      api.OpenRC
+	Pins        []api.Pin
+	// Prune is what the next POST /v1/prune removes, unless it is a dry run.
+	Prune api.Prune
 	// Plans are the answers by kind; a kind without one has nothing to do.
 	Plans map[plan.Kind]plan.Plan
 	// Changes are those there are, with the events that they have sent and will send.
@@ -170,6 +173,9 @@ func (a *Agent) handler() http.Handler {
 	})
 	answer("GET /v1/changes/{id}", func(r *http.Request) any { return a.change(r) })
 	answer("POST /v1/changes/{id}/abort", func(r *http.Request) any { return a.abort(r) })
+	answer("POST /v1/changes/{id}/retry", func(r *http.Request) any { return a.retry(r) })
+	answer("GET /v1/pins", func(*http.Request) any { return append([]api.Pin{}, a.Pins...) })
+	answer("POST /v1/prune", func(r *http.Request) any { return a.prune(r) })
 	mux.HandleFunc("GET /v1/changes/{id}/events", a.events)
 	mux.HandleFunc("GET /v1/logs", a.logs)
 	mux.HandleFunc("POST /v1/exec", a.exec)
