@@ -55,6 +55,10 @@ func Make(kind Kind, document *tree.Document, state *State, options Options) (*P
 		m.restart()
 	case Down:
 		m.down(options.Volumes)
+	case RunNow, Scheduled:
+		if err := m.runJobs(kind); err != nil {
+			return nil, err
+		}
 	default:
 		return nil, fmt.Errorf("cannot plan %q: no such kind of change", kind)
 	}
@@ -193,6 +197,9 @@ func (m *maker) sameComponentSelected(c *tree.Container) bool {
 
 // runJob returns the step that runs a job, if what it depends on has changed.
 func (m *maker) runJob(c *tree.Container) (Step, bool) {
+	if c.Job.Every > 0 {
+		return Step{}, false // its timer runs it, not what changes
+	}
 	last := m.state.Active[c.Name]
 	if last == nil {
 		return m.step(c, Run, "has not run yet"), true

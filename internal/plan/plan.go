@@ -26,6 +26,9 @@ const (
 	// Upgrade is Up with the pins of the request's document.
 	Upgrade  Kind = "upgrade"
 	Rollback Kind = "rollback"
+	// RunNow runs jobs at an operator's word, Scheduled those that are due.
+	RunNow    Kind = "run"
+	Scheduled Kind = "scheduled"
 )
 
 // Action is what a step does to one container.
