@@ -49,6 +49,7 @@ type Options struct {
 	Clock    func() time.Time // time.Now by default
 	Parallel int              // most tasks that run at the same time, over all changes; 8 by default
 	PerKind  map[string]int   // most tasks of a kind that run at the same time; unlimited where missing
+	Priority map[string]int   // of tasks that could all start, those of the kind with the highest do; 0 where missing
 	Keep     int              // how many changes that have ended are kept; 200 by default
 	Log      *slog.Logger     // what no client is told; discarded by default
 

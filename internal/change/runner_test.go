@@ -512,3 +512,32 @@ func TestUnknownKind(t *testing.T) {
 		t.Errorf("the error is %v", c.Err())
 	}
 }
+
+// What has begun is ended before more is begun.
+func TestPriority(t *testing.T) {
+	var mu sync.Mutex
+	var order []string
+	note := func(_ context.Context, run *Run) error {
+		mu.Lock()
+		defer mu.Unlock()
+		order = append(order, run.Task().Summary)
+		return nil
+	}
+	r := startRunner(t, map[string]Handler{"make": {Do: note}, "stop": {Do: note}, "start": {Do: note}}, Options{
+		Parallel: 1, Priority: map[string]int{"stop": -1, "start": 1},
+	})
+	spec := Spec{Kind: "test", Summary: "replace three", Subjects: []string{"a", "b", "c"}}
+	for lane, name := range spec.Subjects {
+		add := func(kind string, wait ...TaskID) TaskID {
+			return spec.Add(TaskSpec{Kind: kind, Summary: kind + " " + name, Subject: name, Lane: lane, WaitFor: wait})
+		}
+		add("start", add("stop", add("make")))
+	}
+	if c := wait(t, r, submit(t, r, spec).ID); c.Status() != Done {
+		t.Fatalf("the change has ended as %s", c.Status())
+	}
+	want := []string{"make a", "make b", "make c", "stop a", "start a", "stop b", "start b", "stop c", "start c"}
+	if diff := cmp.Diff(want, order); diff != "" {
+		t.Errorf("the order of the tasks (-want +got):\n%s", diff)
+	}
+}

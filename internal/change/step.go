@@ -5,6 +5,7 @@ package change
 
 import (
 	"context"
+	"slices"
 
 	"copse/internal/store"
 )
@@ -149,8 +150,7 @@ func (r *Runner) choose(d *draft, failed map[int]int) []start {
 			d.attempt(t.ID)
 		}
 	}
-	for _, i := range d.live.graph.ready(d.statuses()) {
-		t := d.change.Tasks[i]
+	for _, t := range r.inTurn(d) {
 		switch {
 		case t.Status == Undo && begin(t, phaseUndo):
 			d.flip(t.ID, Undoing, "")
@@ -167,6 +167,25 @@ func (r *Runner) choose(d *draft, failed map[int]int) []start {
 		}
 	}
 	return starts
+}
+
+// inTurn returns the tasks that could start: what is taken back first, for it brings back what served
+// before, then by the priorities of their kinds.
+func (r *Runner) inTurn(d *draft) []*Task {
+	var tasks []*Task
+	for _, i := range d.live.graph.ready(d.statuses()) {
+		tasks = append(tasks, d.change.Tasks[i])
+	}
+	slices.SortStableFunc(tasks, func(a, b *Task) int {
+		if undo := (a.Status == Undo); undo != (b.Status == Undo) {
+			if undo {
+				return -1
+			}
+			return 1
+		}
+		return r.opts.Priority[b.Kind] - r.opts.Priority[a.Kind]
+	})
+	return tasks
 }
 
 // attempt records the start of a do.

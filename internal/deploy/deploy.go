@@ -141,6 +141,10 @@ func New(options Options) (*Deployer, error) {
 	if options.Changes.Log == nil {
 		options.Changes.Log = options.Logger
 	}
+	options.Changes.Priority = priorities
+	if options.Changes.PerKind == nil {
+		options.Changes.PerKind = map[string]int{taskInterrupt: mostInterrupted}
+	}
 	runner, err := change.NewRunner(options.Store, d.handlers(), options.Changes)
 	if err != nil {
 		return nil, fmt.Errorf("cannot set up the runner of changes: %w", err)

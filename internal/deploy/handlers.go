@@ -26,6 +26,7 @@ func (d *Deployer) handlers() map[string]change.Handler {
 		taskReady:        {Do: d.ready},
 		taskSwitch:       {Do: d.switchOver, Undo: d.switchBack},
 		taskRetire:       {Do: d.retire, Undo: d.unretire},
+		taskInterrupt:    {Do: d.retire, Undo: d.unretire},
 		taskCommit:       {Do: d.commit, Undo: d.uncommit, Cleanup: d.removeReplaced},
 		taskRun:          {Do: d.run, Undo: d.unrun},
 		taskResume:       {Do: d.resume, Undo: d.unresume},

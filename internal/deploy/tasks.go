@@ -19,6 +19,7 @@ const (
 	taskReady        = "ready"         // wait until it is ready
 	taskSwitch       = "switch"        // send the front end's requests to it
 	taskRetire       = "retire"        // stop the generation before it, keeping it
+	taskInterrupt    = "interrupt"     // retire where nothing serves until the new generation does
 	taskCommit       = "commit"        // the new generation is the one; what it replaced is removed afterwards
 	taskRun          = "run"           // run a job to its end
 	taskResume       = "resume"        // start the present generation again
@@ -28,6 +29,14 @@ const (
 	taskPrepareHost  = "prepare-host"  // make true of the host what sets ask of it
 	taskRemoveStray  = "remove-stray"  // remove a container that belongs to nothing
 )
+
+// priorities keep gaps short: all that is slow is done before anything stops, and what was stopped for a
+// new generation is started before another is stopped.
+var priorities = map[string]int{taskInterrupt: -1, taskStart: 2, taskSwitch: 2, taskCommit: 1}
+
+// mostInterrupted is how many containers are stopped for their successors at the same time: more of them
+// would wait for the engine, and so all be away for longer.
+const mostInterrupted = 2
 
 // Keys of the data of tasks.
 const (
@@ -134,11 +143,11 @@ func (b *builder) newGeneration(s plan.Step, c tree.Container, after []change.Ta
 	}
 	begin := append([]change.TaskID{create}, after...)
 	startFirst := s.Action == plan.Replace && s.Strategy == tree.StartFirst
-	retire := func(wait ...change.TaskID) change.TaskID {
-		return lane(taskRetire, fmt.Sprintf("stop %s.%d", s.Container, s.From), wait...)
+	retire := func(kind string, wait ...change.TaskID) change.TaskID {
+		return lane(kind, fmt.Sprintf("stop %s.%d", s.Container, s.From), wait...)
 	}
 	if s.From != 0 && !startFirst {
-		begin = []change.TaskID{retire(begin...)}
+		begin = []change.TaskID{retire(taskInterrupt, begin...)}
 	}
 	at := lane(taskStart, "start "+s.Container, begin...)
 	at = lane(taskReady, "wait until "+s.Container+" is ready", at)
@@ -146,7 +155,7 @@ func (b *builder) newGeneration(s plan.Step, c tree.Container, after []change.Ta
 		at = lane(taskSwitch, fmt.Sprintf("send requests for port %d to %s", c.Frontend.Port, s.Container), at)
 	}
 	if s.From != 0 && startFirst {
-		at = retire(at)
+		at = retire(taskRetire, at)
 	}
 	lane(taskCommit, "keep "+s.Container, at)
 }
