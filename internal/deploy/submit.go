@@ -115,18 +115,25 @@ func (d *Deployer) Submit(ctx context.Context, r Request) (*change.Change, *plan
 	if err != nil {
 		return nil, p, err
 	}
+	if r.Kind.Runs() {
+		versions = inUse(versions, active)
+	}
 	spec := d.tasks(p, doc, active, versions)
 	spec.Kind, spec.User, spec.Atomic = string(r.Kind), r.User, r.Atomic
 	spec.Summary = summary(r, p)
 	spec.Subjects = subjects(r, p)
 	spec.Data = map[string]any{"plan": p}
-	spec.Commit = func(tx *store.Tx, _ int) error {
+	spec.Commit = func(tx *store.Tx, id int) error {
 		now, err := tx.Revision()
 		if err != nil {
 			return err
 		}
 		if now != p.Revision {
 			return fmt.Errorf("%w: it was made from revision %d, and the cloud is at %d: look at the plan again", ErrStale, p.Revision, now)
+		}
+		if r.Kind.Runs() {
+			// No plan but its own is about such a job: one that is being looked at stays good.
+			return d.recordRuns(tx, r.Kind, id, p)
 		}
 		if _, err := tx.BumpRevision(); err != nil {
 			return err
@@ -168,6 +175,7 @@ func summary(r Request, p *plan.Plan) string {
 	}
 	word := map[plan.Kind]string{
 		plan.Up: "bring up", plan.Start: "start", plan.Stop: "stop", plan.Restart: "restart", plan.Down: "take down",
+		plan.RunNow: "run", plan.Scheduled: "run",
 	}[r.Kind]
 	if r.Kind == plan.Down && r.Options.Volumes {
 		what += " and its data"
