@@ -196,13 +196,14 @@ func (r *run) secrets(image Image) (map[string][]byte, error) {
 	const directory = "/run/build/"
 	// A root file system that was pulled knows where its packages come from, unless it is said.
 	if apt := r.Catalogue.override.APT; image.RootFS.Pulled && apt.Sources == "" {
-		own := PackageSource{options: apt.Options}
+		own := PackageSource{options: apt.Options}.withDefaults(image.APTOptions)
 		return map[string][]byte{"apt.conf": []byte(own.configuration(""))}, nil
 	}
 	source, err := r.source()
 	if err != nil {
 		return nil, err
 	}
+	source = source.withDefaults(image.APTOptions)
 	return map[string][]byte{
 		"apt.conf":     []byte(source.configuration(directory + "sources.list")),
 		"sources.list": []byte(source.list(image.Suites, directory+"keyring.gpg")),
@@ -252,7 +253,7 @@ func (r *run) fetchRootFS(ctx context.Context, t *task, root RootFS) error {
 	if err != nil {
 		return err
 	}
-	archive, err := bootstrap(ctx, root, source, directory, log)
+	archive, err := bootstrap(ctx, root, source.withDefaults(t.image.APTOptions), directory, log)
 	if err != nil {
 		return err
 	}

@@ -26,10 +26,11 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func small() fstest.MapFS {
 	return fstest.MapFS{
 		"releases/1.yaml":         file("suite: trixie\npockets: [updates]\n"),
-		"releases/2.yaml":         file("suite: forky\nimages:\n  api: {suites: [sid], packages: {append: [late]}}\n"),
+		"releases/2.yaml":         file("suite: forky\napt_options: {'Acquire::Check-Valid-Until': 'false'}\nimages:\n  api: {suites: {sid: [late, later]}, packages: {append: [late]}}\n"),
 		"images/image/image.yaml": file("kind: layout\n"),
 		"images/image/Dockerfile": file(`FROM {{.From}}
-{{block "packages" .}}RUN install{{range .Packages}} {{.}}{{end}}
+{{block "packages" .}}{{range .Borrowed}}{{.Suite}} only {{join .Packages " "}}
+{{end}}RUN install{{range .Packages}} {{.}}{{end}}
 {{block "configure" .}}{{end}}{{end}}
 {{block "footer" .}}{{end}}
 {{if eq .Kind "service"}}COPY program/ /
@@ -138,6 +139,7 @@ func TestReferenceFollowsContent(t *testing.T) {
 		{"a pocket", edit("releases/1.yaml", "suite: trixie\n"), Options{}, "base api db"},
 		{"another image", edit("images/new/image.yaml", "extends: image\nfrom: base\ncomponent: new\n"), Options{}, ""},
 		{"another release", edit("releases/2.yaml", "suite: sid\n"), Options{}, ""},
+		{"the release's way to fetch", edit("releases/1.yaml", "suite: trixie\npockets: [updates]\napt_options: {'Acquire::Retries': '9'}\n"), Options{}, ""},
 		{"the serial", small(), Options{Override: &Override{Serial: "2"}}, "base api db"},
 		{"the base", small(), Options{Override: &Override{Base: "debian:13"}}, "base api db"},
 		{"the mirror", small(), Options{Override: &Override{APT: APT{Sources: "deb http://mirror.example/debian trixie main"}}}, ""},
@@ -187,8 +189,14 @@ func TestReference(t *testing.T) {
 	if got := resolve(t, c, "2", "api").Suites; !cmp.Equal(got, []string{"forky", "sid"}) {
 		t.Errorf("the exception of release 2 for api gives the suites %v", got)
 	}
-	if text := resolve(t, c, "2", "api").Dockerfile; !strings.Contains(text, "install api lib late") {
-		t.Errorf("the package that release 2 appends is not installed:\n%s", text)
+	if text := resolve(t, c, "2", "api").Dockerfile; !strings.Contains(text, "sid only late later\nRUN install api lib late") {
+		t.Errorf("the package that release 2 appends is not installed, or not from where it is to come:\n%s", text)
+	}
+	if text := resolve(t, c, "2", "db").Dockerfile; strings.Contains(text, "sid") {
+		t.Errorf("what another image takes from elsewhere is in\n%s", text)
+	}
+	if got := resolve(t, c, "2", "base").APTOptions; !cmp.Equal(got, map[string]string{"Acquire::Check-Valid-Until": "false"}) {
+		t.Errorf("release 2 fetches packages with %v", got)
 	}
 	if got := c.Images("1"); !cmp.Equal(got, []string{"api", "db"}) {
 		t.Errorf("Images(1) = %v", got)
@@ -234,6 +242,7 @@ func TestFaults(t *testing.T) {
 		{"a package that is not there to remove", small(), Options{Override: &Override{Images: map[string]Change{"api": {Packages: Packages{Remove: []string{"nolib"}}}}}}, []string{`"nolib"`, "[api lib]"}},
 		{"an override of no image", small(), Options{Override: &Override{Images: map[string]Change{"ap": {}}}}, []string{`"ap"`, "api base db"}},
 		{"a release's exception for no image", with(map[string]string{"releases/2.yaml": "suite: sid\nimages: {ap: {}}\n"}), Options{}, []string{"release 2", `"ap"`}},
+		{"another suite without packages", with(map[string]string{"releases/2.yaml": "suite: forky\nimages: {api: {suites: {sid: []}}}\n"}), Options{}, []string{"release 2", "image api", "sid"}},
 		{"a release without suite", with(map[string]string{"releases/2.yaml": "pockets: [updates]\n"}), Options{}, []string{"release 2", "suite"}},
 	}
 	for _, test := range tests {
@@ -375,6 +384,44 @@ func TestShipped(t *testing.T) {
 				t.Errorf("%s stands on %+v", name, image.RootFS)
 			}
 		}
+	}
+}
+
+// TestShippedReleases holds what distinguishes the shipped releases: no image of one is mistaken for
+// another's, and what a release takes from elsewhere comes by name alone.
+func TestShippedReleases(t *testing.T) {
+	c := load(t, catalog.Files(), Options{})
+	if got, want := c.Releases(), []string{"2025.1", "2026.1"}; !cmp.Equal(got, want) {
+		t.Fatalf("releases %v, want %v", got, want)
+	}
+	for _, name := range c.Images("2025.1") {
+		older, newer := resolve(t, c, "2025.1", name), resolve(t, c, "2026.1", name)
+		if older.Content == newer.Content || older.RootFS.Reference == newer.RootFS.Reference || older.From == newer.From {
+			t.Errorf("%s: %s and %s are one image, or stand on one", name, older.Reference, newer.Reference)
+		}
+		if older.Suites[0] != "trixie" || newer.Suites[0] != "forky" {
+			t.Errorf("%s comes from %v and %v", name, older.Suites, newer.Suites)
+		}
+		elsewhere := len(newer.Suites) > 3
+		if elsewhere != (name == "glance") || elsewhere != strings.Contains(newer.Dockerfile, "\nPin-Priority: -1\n") {
+			t.Errorf("%s: its suites are %v, and its Dockerfile is\n%s", name, newer.Suites, newer.Dockerfile)
+		}
+	}
+	want := `
+cat > /etc/apt/preferences.d/copse <<'END_OF_PREFERENCES'
+Package: glance-api glance-common python3-glance python3-oslo.policy
+Pin: release n=sid
+Pin-Priority: 990
+
+Package: *
+Pin: release n=sid
+Pin-Priority: -1
+END_OF_PREFERENCES
+install_packages glance-api qemu-utils
+rm /etc/apt/preferences.d/copse
+`
+	if text := resolve(t, c, "2026.1", "glance").Dockerfile; !strings.Contains(text, want) {
+		t.Errorf("glance's Dockerfile does not have%s:\n%s", want, text)
 	}
 }
 

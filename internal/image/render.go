@@ -29,6 +29,8 @@ type data struct {
 	// of others from its cache.
 	Suites []string
 	Serial string
+	// Borrowed are the packages that come from another suite than the release's.
+	Borrowed []borrowed
 	// From is the reference of the image below.
 	From             string
 	User             string

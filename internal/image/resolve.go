@@ -49,6 +49,8 @@ type Image struct {
 	Context []File
 	// Suites are the Debian suites that its packages come from.
 	Suites []string
+	// APTOptions are the release's own settings for fetching packages; no part of Content.
+	APTOptions map[string]string
 	// RootFS is what the lowest image stands on.
 	RootFS RootFS
 }
@@ -108,7 +110,7 @@ func (c *Catalogue) resolve(releaseName, name string) (Image, error) {
 	}
 	image := Image{
 		Name: name, Kind: changed.Kind, Release: releaseName, Component: changed.Component,
-		Suites: release.suites(name),
+		Suites: release.suites(name), APTOptions: release.APTOptions,
 	}
 	if err := c.below(&image, release, changed.From); err != nil {
 		return Image{}, err
@@ -117,7 +119,7 @@ func (c *Catalogue) resolve(releaseName, name string) (Image, error) {
 	var err error
 	image.Dockerfile, err = render(layers, data{
 		Name: name, Kind: changed.Kind, Component: changed.Component, Release: releaseName, Suite: release.Suite,
-		Suites: image.Suites, Serial: c.override.Serial,
+		Suites: image.Suites, Borrowed: release.borrowed(name), Serial: c.override.Serial,
 		From: image.From, User: changed.User, Packages: changed.Packages, Exclude: changed.Exclude,
 		ConfigFile:       changed.ConfigFile,
 		OptionNamespaces: changed.OptionNamespaces, Variables: changed.Variables,

@@ -127,6 +127,17 @@ func (s PackageSource) hostOptions(root fs.FS) error {
 	return nil
 }
 
+// withDefaults returns the source with options where it says nothing itself.
+func (s PackageSource) withDefaults(options map[string]string) PackageSource {
+	all := maps.Clone(options)
+	if all == nil {
+		return s
+	}
+	maps.Copy(all, s.options)
+	s.options = all
+	return s
+}
+
 // bestArchive chooses among what a host may have for one pocket: vendors too publish for suites
 // with Debian's names.
 func bestArchive(archives []archive, pocket string) (archive, bool) {

@@ -185,3 +185,16 @@ func FuzzStanzas(f *testing.F) {
 		}
 	})
 }
+
+// TestReleaseOptions: what a release says of fetching packages counts where nobody nearer says
+// otherwise, and for that release alone.
+func TestReleaseOptions(t *testing.T) {
+	own := PackageSource{options: map[string]string{"Acquire::Retries": "2"}}
+	got := own.withDefaults(map[string]string{"Acquire::Retries": "9", "Acquire::Check-Valid-Until": "false"}).configuration("")
+	if want := "Acquire::Check-Valid-Until \"false\";\nAcquire::Retries \"2\";\n"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got, want := own.withDefaults(nil).configuration(""), "Acquire::Retries \"2\";\n"; got != want {
+		t.Errorf("after another release: got %s, want %s", got, want)
+	}
+}
