@@ -207,7 +207,7 @@ func (b *builder) containers() {
 // document puts the parts together, in an order that depends on nothing but their names.
 func (b *builder) document() *tree.Document {
 	cloud := b.input.cloud
-	doc := &tree.Document{Version: tree.DocumentVersion, Cloud: cloud.Name, Values: b.values, Pins: b.input.options.Pins}
+	doc := &tree.Document{Version: tree.DocumentVersion, Cloud: cloud.Name, Values: b.values, Pins: b.pins()}
 	for _, set := range b.sets {
 		if set.selected {
 			doc.Sets = append(doc.Sets, tree.Set{Path: set.path, Description: set.description})

@@ -17,6 +17,8 @@ type Pin struct {
 	Generation int `json:"generation,omitempty"`
 	// Change is the change that made the pin.
 	Change int `json:"change"`
+	// Declared is the release that the cloud file gives the container; set in a document alone.
+	Declared string `json:"declared,omitempty"`
 }
 
 // Window is how long, and how often, a container was seen not to answer while it was replaced.

@@ -1,0 +1,88 @@
+// Copyright The Copse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"slices"
+
+	"copse/internal/tree"
+)
+
+// link writes into each step which other steps come first: those of the containers it depends
+// on, looking through containers that need nothing; backwards when things are taken down.
+func (m *maker) link() {
+	planned := map[string]bool{}
+	for _, s := range m.plan.Steps {
+		switch s.Action {
+		case RemoveStray, RemoveVolume, PrepareHost: // their names are not those of containers in use
+		default:
+			planned[s.Container] = true
+		}
+	}
+	depends := m.dependencies(planned)
+	after := map[string][]string{}
+	for name, on := range depends {
+		for _, d := range on {
+			if m.backwards && !(m.jobsFirst && m.isJob(d)) {
+				after[d] = append(after[d], name)
+			} else {
+				after[name] = append(after[name], d)
+			}
+		}
+	}
+	for name, first := range m.extra {
+		for _, f := range first {
+			if planned[name] && planned[f] {
+				after[name] = append(after[name], f)
+			}
+		}
+	}
+	for i := range m.plan.Steps {
+		s := &m.plan.Steps[i]
+		switch s.Action {
+		case RemoveStray, PrepareHost:
+		case RemoveVolume:
+			s.After = tree.SortedKeys(planned)
+		default:
+			s.After = after[s.Container]
+			slices.Sort(s.After)
+			s.After = slices.Compact(s.After)
+		}
+	}
+}
+
+func (m *maker) isJob(name string) bool {
+	c := m.declared[name]
+	return c != nil && c.Job != nil
+}
+
+// dependencies returns for each planned container the planned ones that it depends on.
+func (m *maker) dependencies(planned map[string]bool) map[string][]string {
+	depends := map[string][]string{}
+	for name := range planned {
+		found := map[string]bool{}
+		seen := map[string]bool{name: true}
+		var visit func(n string)
+		visit = func(n string) {
+			c := m.declared[n]
+			if c == nil {
+				return
+			}
+			for _, d := range c.Depends {
+				if seen[d.Name] {
+					continue
+				}
+				seen[d.Name] = true
+				if planned[d.Name] {
+					found[d.Name] = true
+				} else {
+					visit(d.Name)
+				}
+			}
+		}
+		visit(name)
+		depends[name] = tree.SortedKeys(found)
+	}
+	return depends
+}
