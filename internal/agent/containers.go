@@ -256,7 +256,7 @@ func (a *Agent) getHistory(w http.ResponseWriter, r *http.Request) error {
 		}
 		if g.Window != nil && g.Window.Probes > 0 {
 			seconds := g.Window.Duration.Seconds()
-			item.WindowSeconds, item.FailedRequests = &seconds, &g.Window.Failed
+			item.WindowSeconds, item.FailedRequests, item.Probes = &seconds, &g.Window.Failed, g.Window.Probes
 		}
 		answer = append(answer, item)
 	}

@@ -171,6 +171,8 @@ type Generation struct {
 	// WindowSeconds is the time from the first to the last failed request; null: not measured.
 	WindowSeconds  *float64 `json:"window_seconds"`
 	FailedRequests *int     `json:"failed_requests"`
+	// Probes is how many requests were made to measure that, 0: none.
+	Probes int `json:"probes,omitempty"`
 	// Of is the generation whose content a rollback made again, 0 for others.
 	Of int `json:"of,omitempty"`
 }
