@@ -52,7 +52,7 @@ func (b *builder) container(set *parsedSet, s *types.ServiceConfig) *madeContain
 	b.configs(d, c, s, at)
 	b.secretMounts(d, c, s, at)
 	for _, name := range tree.SortedKeys(s.DependsOn) {
-		c.Depends = append(c.Depends, tree.Dependency{Name: name, Condition: tree.Condition(s.DependsOn[name].Condition)})
+		c.Depends = append(c.Depends, tree.Dependency{Name: name, Condition: tree.Condition(s.DependsOn[name].Condition), Restart: s.DependsOn[name].Restart})
 	}
 	c.Check = d.healthcheck(s.HealthCheck, append(slices.Clone(at), "healthcheck"))
 	c.Ready = d.check(ext.Ready, append(slices.Clone(at), extension, "ready"))
@@ -80,11 +80,12 @@ func (b *builder) chooseImage(d *decoder, c *madeContainer, explicit, fromCatalo
 func (b *builder) resolveImages() {
 	known := map[[2]string]string{}
 	for _, c := range b.made {
-		name := c.imageName
+		name, release := c.imageName, c.Release
 		if name != "" {
-			key := [2]string{name, c.Release}
+			release = b.imageRelease(c)
+			key := [2]string{name, release}
 			if known[key] == "" {
-				reference, err := b.reference(name, c.Release)
+				reference, err := b.reference(name, release)
 				if err != nil {
 					b.fault(c.fault(extension+".image", "%v", err))
 					continue
@@ -93,7 +94,7 @@ func (b *builder) resolveImages() {
 			}
 			c.Spec.Image = known[key]
 		}
-		b.images[c.Spec.Image] = tree.Image{Name: name, Release: c.Release, Reference: c.Spec.Image}
+		b.images[c.Spec.Image] = tree.Image{Name: name, Release: release, Reference: c.Spec.Image}
 	}
 }
 

@@ -42,6 +42,9 @@ type Options struct {
 	// References gives the content tag of an image of the catalogue at a release. nil gives
 	// references without a hash, for callers that only look.
 	References func(image, release string) (string, error)
+	// ImageComponent gives the component that an image of the catalogue belongs to; false where there
+	// is no such image. nil takes each image for one of the component of the container that runs it.
+	ImageComponent func(image string) (component string, ok bool)
 	// CheckOptions is asked about the configuration options (OS_GROUP__OPTION) that an operator
 	// gave to a container, and returns what is wrong with each by its name; nil asks nobody.
 	CheckOptions func(container *tree.Container, options []string) map[string]error
