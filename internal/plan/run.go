@@ -66,6 +66,11 @@ func inWords(d time.Duration) string {
 	return d.String()
 }
 
+// everRuns reports whether a job has run once a cloud has been brought up.
+func everRuns(job *tree.Job) bool {
+	return job.Every == 0 && (job.Phase == "" || job.Phase == tree.Expand || job.Phase == tree.Contract)
+}
+
 // away names what a job depends on, directly or not, and what is not there.
 func (m *maker) away(job *tree.Container) []string {
 	var names []string
@@ -78,6 +83,10 @@ func (m *maker) away(job *tree.Container) []string {
 				continue
 			}
 			seen[d.Name] = true
+			visit(on)
+			if on.Job != nil && !everRuns(on.Job) {
+				continue
+			}
 			if active := m.state.Active[d.Name]; active == nil {
 				names = append(names, d.Name)
 			} else if on.Job == nil {
@@ -85,7 +94,6 @@ func (m *maker) away(job *tree.Container) []string {
 					names = append(names, d.Name)
 				}
 			}
-			visit(on)
 		}
 	}
 	visit(job)
