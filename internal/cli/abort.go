@@ -8,6 +8,7 @@ import (
 
 	"copse/internal/api"
 	"copse/internal/client"
+	"copse/internal/view"
 )
 
 func (a *app) abort() *cobra.Command {
@@ -37,10 +38,10 @@ were. The undoing is followed to its end.`,
 					return err
 				}
 			}
-			if err := a.view.ChangeEnded(change, "", nil); err != nil {
+			if err := a.view.ChangeEnded(change, view.Ending{Outcome: a.outcome(ctx, change)}); err != nil {
 				return err
 			}
-			if change.Status == "error" {
+			if change.Status == "error" || change.Status == "stuck" {
 				return exit(exitFailed)
 			}
 			return nil

@@ -21,7 +21,7 @@ there already is not built again. No IMAGE means all that the cloud uses.`,
 		ValidArgsFunction: a.completeImages,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			ctx := cmd.Context()
-			document, err := a.parts.resolve(ctx, a.declaration(""))
+			document, err := a.resolve(ctx, "", nil)
 			if err != nil {
 				return err
 			}

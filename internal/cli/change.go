@@ -12,6 +12,7 @@ import (
 
 	"copse/internal/api"
 	"copse/internal/client"
+	"copse/internal/view"
 )
 
 func (a *app) change() *cobra.Command {
@@ -34,9 +35,9 @@ code then is 0 where it is done and 1 where it failed.`,
 			case err != nil:
 				return err
 			case !follow:
-				return a.view.Change(change)
+				return a.view.Change(change, a.outcome(ctx, change))
 			case change.Ended():
-				return a.ended(change, "", nil)
+				return a.ended(change, view.Ending{Outcome: a.outcome(ctx, change)})
 			}
 			return a.follow(ctx, change, "", nil)
 		},

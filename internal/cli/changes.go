@@ -13,7 +13,7 @@ import (
 func (a *app) changes() *cobra.Command {
 	return &cobra.Command{
 		Use:   "changes",
-		Short: "List changes: who, when, how long, how it went",
+		Short: "List changes: who, when, how long, how it went, measured window",
 		Args:  arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
@@ -21,7 +21,7 @@ func (a *app) changes() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.view.Changes(changes)
+			return a.view.Changes(changes, a.generations(ctx))
 		},
 	}
 }

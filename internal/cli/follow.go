@@ -32,8 +32,11 @@ type transition struct {
 	typed, typedReason string
 	// prepare is called before the change is submitted.
 	prepare func(ctx context.Context, p *plan.Plan) error
-	// next is what to do after success.
-	next string
+	// next is what to do after success; advise, where it is there, says it of a plan.
+	next   string
+	advise func(p *plan.Plan) string
+	// always submits a plan without steps as well, for what is noted beside them.
+	always bool
 	// conclude, where it is there, says more than next once containers have been created.
 	conclude conclusion
 }
@@ -48,11 +51,17 @@ func (a *app) transit(ctx context.Context, t transition) error {
 	if err != nil {
 		return err
 	}
-	if err := a.view.Plan(p); err != nil || p.Empty() {
+	if err := a.view.Plan(p); err != nil {
 		return err
+	}
+	if p.Empty() {
+		return a.record(ctx, t, p)
 	}
 	if err := a.agree(ctx, &t, p); err != nil {
 		return err
+	}
+	if t.advise != nil {
+		t.next = t.advise(p)
 	}
 	if t.prepare != nil {
 		if err := t.prepare(ctx, p); err != nil {
@@ -80,21 +89,38 @@ func (a *app) transit(ctx context.Context, t transition) error {
 	return a.follow(ctx, change, t.next, nil)
 }
 
+// record has the agent note what goes with a plan without steps: pins, where the request is about them.
+func (a *app) record(ctx context.Context, t transition, p *plan.Plan) error {
+	if !t.always {
+		return nil
+	}
+	t.request.Revision = &p.Revision
+	_, err := ask(a, func(c *client.Client) (*api.Change, error) {
+		return c.Submit(context.WithoutCancel(ctx), t.request)
+	})
+	return err
+}
+
 // agree asks what has to be asked.
 func (a *app) agree(ctx context.Context, t *transition, p *plan.Plan) error {
 	if t.yes {
 		return nil
 	}
-	var dangers []string
+	var dangers, ends []string
 	for _, s := range p.Steps {
 		if s.Dangerous {
 			dangers = append(dangers, string(s.Action)+" "+s.Container)
+		}
+		if s.NoReturn {
+			ends = append(ends, s.Container)
 		}
 	}
 	if !a.interactive() {
 		switch {
 		case len(dangers) > 0:
 			return fmt.Errorf("cannot ask whether to %s, which loses data or virtual machines: give --yes", strings.Join(dangers, ", "))
+		case len(ends) > 0:
+			return fmt.Errorf("cannot ask whether to pass the point of no return (%s): give --yes", strings.Join(ends, ", "))
 		case t.unattended:
 			return nil
 		}
@@ -109,6 +135,9 @@ func (a *app) agree(ctx context.Context, t *transition, p *plan.Plan) error {
 	}
 	if err := a.confirm(ctx, question); err != nil {
 		return err
+	}
+	if len(ends) > 0 && t.typed == "" {
+		t.typed, t.typedReason = "yes", "After "+strings.Join(ends, ", ")+" the release before cannot be gone back to without loss."
 	}
 	if t.typed != "" {
 		return a.confirmTyped(ctx, t.typedReason, t.typed)
@@ -131,7 +160,26 @@ func (a *app) follow(ctx context.Context, change *api.Change, next string, concl
 			}
 		}
 	}
-	return a.ended(ended, next, summary)
+	ending := view.Ending{Next: next, Summary: summary}
+	if summary == nil {
+		ending.Outcome = a.outcome(ctx, ended)
+	}
+	return a.ended(ended, ending)
+}
+
+// outcome says what a change that made generations made of each container, nil of another one. It
+// is an addition to what is said of the change: where the history cannot be had, the rest stands.
+func (a *app) outcome(ctx context.Context, change *api.Change) *view.Outcome {
+	return view.Replacements(change, a.generations(ctx))
+}
+
+// generations are those of the whole cloud; none where they cannot be had.
+func (a *app) generations(ctx context.Context) []api.Generation {
+	generations, err := ask(a, func(c *client.Client) ([]api.Generation, error) { return c.History(ctx, nil) })
+	if err != nil {
+		return nil
+	}
+	return generations
 }
 
 // watch shows a change until it has ended. An interrupt leaves it to the agent.
@@ -164,8 +212,8 @@ func (a *app) watch(ctx context.Context, change *api.Change) (*api.Change, error
 }
 
 // ended tells how a change went; the exit code says it too.
-func (a *app) ended(change *api.Change, next string, summary *view.Summary) error {
-	if err := a.view.ChangeEnded(change, next, summary); err != nil {
+func (a *app) ended(change *api.Change, ending view.Ending) error {
+	if err := a.view.ChangeEnded(change, ending); err != nil {
 		return err
 	}
 	if change.Status != "done" {

@@ -12,7 +12,7 @@ func (a *app) images() *cobra.Command {
 		Args:  arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			document, err := a.parts.resolve(ctx, a.declaration(""))
+			document, err := a.resolve(ctx, "", nil)
 			if err != nil {
 				return err
 			}

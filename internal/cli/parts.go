@@ -19,6 +19,8 @@ type declaration struct {
 	Environment []string // in the form of os.Environ
 	// Address is where the APIs are offered, "" for the default.
 	Address string
+	// Pins are those in force; their releases go before the cloud file's.
+	Pins []tree.Pin
 }
 
 // agentOptions say where an agent lives.
@@ -31,6 +33,8 @@ type agentOptions struct {
 type parts struct {
 	// resolve makes the cloud document of what is declared.
 	resolve func(ctx context.Context, d declaration) (*tree.Document, error)
+	// releases lists the releases that images can be made from.
+	releases func(d declaration) ([]string, error)
 	// values works out the values of what is declared.
 	values func(d declaration) ([]view.Value, error)
 	// compose renders a document as one Compose file.

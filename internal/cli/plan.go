@@ -3,42 +3,30 @@
 
 package cli
 
-import (
-	"github.com/spf13/cobra"
-
-	"copse/internal/api"
-	"copse/internal/client"
-	"copse/internal/plan"
-)
+import "github.com/spf13/cobra"
 
 func (a *app) plan() *cobra.Command {
-	var address string
+	var (
+		address string
+		unpin   bool
+	)
 	command := &cobra.Command{
-		Use:   "plan [NAME…] [--address IP]",
+		Use:   "plan [NAME…] [--address IP] [--unpin]",
 		Short: "Show what `copse up` would do",
 		Long: `Show what ` + "`copse up`" + ` would do and why, without doing it. The exit code is 0 where there
-is nothing to do, 2 where there are changes, 1 where it failed.`,
+is nothing to do, 2 where there are changes, 1 where it failed. ` + "`copse upgrade --dry-run`" + ` and
+` + "`copse rollback --dry-run`" + ` do the same for those.`,
 		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			ctx := cmd.Context()
-			document, err := a.resolve(ctx, address, names)
+			request, err := a.request(ctx, wanted{address: address, names: names, unpin: unpin})
 			if err != nil {
 				return err
 			}
-			request := api.ChangeRequest{Kind: plan.Up, Document: document, Names: names, User: a.operator()}
-			p, err := ask(a, func(c *client.Client) (*plan.Plan, error) { return c.Plan(ctx, request) })
-			if err != nil {
-				return err
-			}
-			if err := a.view.PlanObject(p); err != nil {
-				return err
-			}
-			if !p.Empty() {
-				return exit(exitChanges)
-			}
-			return nil
+			return a.showPlan(ctx, request)
 		},
 	}
 	command.Flags().StringVar(&address, "address", "", "the `IP` address where the APIs are offered (default: that of the default route)")
+	command.Flags().BoolVar(&unpin, "unpin", false, "have the named follow the cloud file, whatever upgrades and rollbacks have made of them")
 	return command
 }

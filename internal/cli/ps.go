@@ -16,7 +16,8 @@ func (a *app) ps() *cobra.Command {
 		Use:   "ps [NAME…] [--all]",
 		Short: "List containers with their state and health",
 		Long: `List containers with generation, release, state, health, how long they run and how often they
-were restarted. Health is one of healthy, starting, unhealthy, failed, stopped, completed.`,
+were restarted. Health is one of healthy, starting, unhealthy, failed, stopped, completed. Where an
+upgrade or a rollback holds a container at something else than the cloud file says, PINNED says so.`,
 		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			ctx := cmd.Context()
@@ -24,7 +25,11 @@ were restarted. Health is one of healthy, starting, unhealthy, failed, stopped, 
 			if err != nil {
 				return err
 			}
-			return a.view.Containers(containers)
+			pins, err := a.pins(ctx)
+			if err != nil {
+				return err
+			}
+			return a.view.Containers(containers, pins)
 		},
 	}
 	command.Flags().BoolVarP(&all, "all", "a", false, "finished jobs too")

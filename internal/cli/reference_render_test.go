@@ -48,14 +48,14 @@ Colours are left out where ` + "`NO_COLOR`" + ` is set or ` + "`TERM=dumb`" + `.
 |---|---|
 | 0 | done |
 | 1 | failed |
-| 2 | the call is at fault; for ` + "`copse plan`" + `: there are changes |
+| 2 | the call is at fault; for ` + "`copse plan`, `copse upgrade --dry-run` and `copse rollback --dry-run`" + `: there are changes |
 | 130 | interrupted; a change that was followed goes on |
 
 ` + "`copse exec`" + ` passes the exit code of the command on.
 
 ## Streams of a change
 
-` + "`up`, `start`, `stop`, `restart`, `down`, `abort` and `change -f`" + ` give, with ` + "`--format json`" + `, a stream of objects, told apart by ` + "`type`" + `:
+` + "`up`, `upgrade`, `rollback`, `start`, `stop`, `restart`, `down`, `abort`, `retry` and `change -f`" + ` give, with ` + "`--format json`" + `, a stream of objects, told apart by ` + "`type`" + `:
 
 | type | object |
 |---|---|
@@ -64,6 +64,7 @@ Colours are left out where ` + "`NO_COLOR`" + ` is set or ` + "`TERM=dumb`" + `.
 | ` + "`task`, `progress`, `log`, `ended`" + ` | an event of the change: %s |
 | ` + "`note`" + ` | ` + "`message`" + `: the agent was lost, or is there again |
 | ` + "`summary`" + ` | where containers have been created: %s. An endpoint has %s; a phase %s, with %s of the slowest; what is next %s |
+| ` + "`outcome`" + ` | where containers have been replaced: ` + "`containers`" + `, each with %s |
 | ` + "`change`" + ` | last: ` + "`change`" + `, as ` + "`copse change`" + ` gives it |
 
 The objects within objects are described in [openapi.yaml](../internal/api/openapi.yaml).
@@ -73,8 +74,8 @@ The objects within objects are described in [openapi.yaml](../internal/api/opena
 // objectOf names the object that a command gives with --format json: one a line, or one alone.
 func objectOf() map[string]any {
 	return map[string]any{
-		"copse ps": api.Container{}, "copse tree": branchObject{}, "copse health": api.Health{}, "copse config": api.Config{}, "copse history": api.Generation{},
-		"copse logs": api.LogLine{}, "copse top": api.Process{}, "copse changes": api.Change{}, "copse change": api.Change{},
+		"copse ps": containerObject{}, "copse tree": branchObject{}, "copse health": api.Health{}, "copse config": api.Config{}, "copse history": api.Generation{},
+		"copse logs": api.LogLine{}, "copse top": api.Process{}, "copse changes": listedChange{}, "copse change": shownChange{}, "copse prune": api.Prune{},
 		"copse secret ls": api.Secret{}, "copse secret rotate": api.Secret{}, "copse version": view.VersionInfo{},
 		"copse images": view.Image{}, "copse build": view.BuildEvent{}, "copse exec": api.Frame{}, "copse openrc": api.OpenRC{},
 		"copse plan": plan.Plan{}, "copse verify": view.Step{},
@@ -88,12 +89,31 @@ type branchObject struct {
 	Containers []api.Container `json:"containers"`
 }
 
+// containerObject has the fields of a container in `copse ps`.
+type containerObject struct {
+	api.Container
+	Pin *tree.Pin `json:"pin,omitempty"`
+}
+
+// listedChange has the fields of a change in `copse changes`.
+type listedChange struct {
+	api.Change
+	WindowSeconds  *float64 `json:"window_seconds"`
+	FailedRequests *int     `json:"failed_requests"`
+}
+
+// shownChange has the fields of a change in `copse change`.
+type shownChange struct {
+	api.Change
+	Outcome []view.Replacement `json:"outcome,omitempty"`
+}
+
 // reference renders docs/cli.md from the commands themselves.
 func reference() string {
 	root := (&app{}).root()
 	var b strings.Builder
 	fmt.Fprintf(&b, referenceHead, root.Long, fields(view.BuildEvent{}), fields(api.Event{}), fields(view.Summary{}),
-		fields(view.Endpoint{}), fields(view.Phase{}), fields(view.Slow{}), fields(view.Next{}))
+		fields(view.Endpoint{}), fields(view.Phase{}), fields(view.Slow{}), fields(view.Next{}), fields(view.Replacement{}))
 	b.WriteString("## Flags of every command\n\n" + flagTable(root.PersistentFlags()) + "\n")
 	for _, g := range root.Groups() {
 		fmt.Fprintf(&b, "## %s\n\n", strings.TrimSuffix(g.Title, ":"))

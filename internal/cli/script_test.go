@@ -42,6 +42,15 @@ func fakeParts() parts {
 			if d.Address != "" {
 				document.Values["ADDRESS"] = d.Address
 			}
+			document.Pins = d.Pins
+			for _, pin := range d.Pins {
+				if c := document.Container(pin.Container); c != nil {
+					c.Release = pin.Release
+				}
+				if pin.Container == "keystone" && pin.Release == "2026.1" {
+					document.Images = append(document.Images, tree.Image{Name: "keystone", Release: pin.Release, Reference: clienttest.UpgradePlan().Build[0]})
+				}
+			}
 			if d.CloudFile == "" {
 				return document, nil
 			}
@@ -54,6 +63,7 @@ func fakeParts() parts {
 			}
 			return document, nil
 		},
+		releases: func(declaration) ([]string, error) { return []string{"2025.1", "2026.1"}, nil },
 		values: func(d declaration) ([]view.Value, error) {
 			return []view.Value{
 				{Name: "ADDRESS", Type: "address", Value: "192.0.2.10", Description: "Where clients reach the APIs.", From: "default"},
@@ -243,6 +253,50 @@ func agentCommand(ts *testscript.TestScript, neg bool, args []string) {
 		agent.Containers = append(agent.Containers, api.Container{
 			Host: "node-1", Set: "identity/keystone", Name: "keystone", Component: "horizon", State: "running", Health: "healthy", Address: "192.0.2.10:80",
 		})
+	case "upgrades", "fails-upgrades":
+		agent.Plans[plan.Upgrade] = clienttest.UpgradePlan()
+		agent.Script = clienttest.Replacing(agent)
+		if args[0] == "fails-upgrades" {
+			agent.Script = clienttest.Undoing(agent)
+		}
+	case "finalizes":
+		agent.Plans[plan.Upgrade] = clienttest.FinalizePlan()
+		agent.Script = clienttest.Replacing(agent)
+	case "rolls-back":
+		agent.Plans[plan.Rollback] = clienttest.RollbackPlan()
+		agent.Script = clienttest.Replacing(agent)
+	case "restores":
+		p := clienttest.RollbackPlan()
+		p.Steps[0].Dangerous = true
+		agent.Plans[plan.Rollback] = p
+	case "plans-nothing":
+		agent.Plans = map[plan.Kind]plan.Plan{plan.Up: {Kind: plan.Up, Revision: 7}, plan.Upgrade: {Kind: plan.Upgrade, Revision: 7}}
+	case "pinned":
+		agent.Pins = []tree.Pin{
+			{Host: "node-1", Container: "keystone", Release: "2026.1", Change: 12},
+			{Host: "node-1", Container: "mariadb", Release: "2025.1", Generation: 1, Change: 13},
+		}
+		agent.PlanOf = disagreeing
+	case "refuses-to-follow":
+		agent.PlanOf = func(r api.ChangeRequest) *plan.Plan { return nil }
+		agent.Deny = func(r api.ChangeRequest) *api.Error {
+			if !r.Unpin {
+				return nil
+			}
+			return &api.Error{Code: "invalid", Message: "cannot put keystone back to 2025.1: its contract job has run"}
+		}
+	case "supersedes":
+		agent.Generations = append(agent.Generations, api.Generation{
+			Host: "node-1", Set: "identity/keystone", Name: "keystone", Generation: 2, Release: "2025.1", State: "superseded", Change: 1, Cause: "first start", Activated: &clienttest.Epoch,
+		})
+	case "stuck":
+		c := agent.Changes[0]
+		c.Status, c.Tasks[0].Status, c.Tasks[0].Error = "stuck", "stuck", "cannot undo: the engine is away"
+		c.Events = []api.Event{{Sequence: 1, Change: 1, Time: clienttest.Epoch, Type: "ended", Status: "error"}}
+	case "unneeded":
+		agent.Prune = api.Prune{Bytes: 1 << 30, Images: []api.PrunedImage{{ID: "sha256:1", References: []string{"copse/keystone:2024.2-0a0b0c0d0e0f"}, Size: 1 << 30}}}
+	case "submitted":
+		ts.Check(os.WriteFile(ts.MkAbs("submitted"), []byte(submitted(agent)), 0o644))
 	case "empty":
 		agent.Containers, agent.Health, agent.Generations, agent.Processes, agent.Secrets, agent.Changes = nil, nil, nil, nil, nil, nil
 	case "asked":
@@ -256,6 +310,43 @@ func agentCommand(ts *testscript.TestScript, neg bool, args []string) {
 	default:
 		ts.Fatalf("unknown: agent %q", args)
 	}
+}
+
+// disagreeing plans what follows the cloud file for what is pinned, and nothing to keep it.
+func disagreeing(r api.ChangeRequest) *plan.Plan {
+	if r.Kind != plan.Up {
+		return nil
+	}
+	p := plan.Plan{Kind: plan.Up, Revision: 7, Unchanged: 3, Notes: []string{"keystone is at 2026.1 by change 12; the cloud file says 2025.1"}}
+	if r.Unpin {
+		p.Notes = nil
+		p.Steps = []plan.Step{{Host: "node-1", Container: "keystone", Action: plan.Replace, From: 3, Causes: []string{"release 2026.1 → 2025.1"}}}
+	}
+	return &p
+}
+
+// submitted writes what the last change was asked for with.
+func submitted(agent *clienttest.Agent) string {
+	if len(agent.Submitted) == 0 {
+		return "nothing\n"
+	}
+	r := agent.Submitted[len(agent.Submitted)-1]
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n", strings.TrimSpace(string(r.Kind)+" "+strings.Join(r.Names, " ")))
+	for name, given := range map[string]bool{"atomic": r.Atomic, "finalize": r.Finalize, "restore": r.Restore, "unpin": r.Unpin} {
+		if given {
+			fmt.Fprintf(&b, "%s\n", name)
+		}
+	}
+	if r.To > 0 {
+		fmt.Fprintf(&b, "to %d\n", r.To)
+	}
+	if r.Document != nil {
+		for _, pin := range r.Document.Pins {
+			fmt.Fprintf(&b, "%s/%s at %s, generation %d, change %d\n", pin.Host, pin.Container, pin.Release, pin.Generation, pin.Change)
+		}
+	}
+	return b.String()
 }
 
 func TestParseSince(t *testing.T) {

@@ -25,6 +25,7 @@ func (a *app) up() *cobra.Command {
 		address        string
 		yes, noBuild   bool
 		atomic, detach bool
+		unpin          bool
 	)
 	command := &cobra.Command{
 		Use:   "up [NAME…] [--address IP] [--yes]",
@@ -33,46 +34,47 @@ func (a *app) up() *cobra.Command {
 change and why, build the images that are missing, and follow the change to its end. Where
 everything is as declared, nothing is done.
 
+What an upgrade or a rollback has made is kept. Where the cloud file says otherwise, it is asked on
+a terminal which of the two holds; --unpin has the named follow the cloud file again.
+
 On a terminal the plan is asked about; elsewhere a plan that loses nothing goes on by itself.
 Ctrl-C while a change runs only stops watching it: the agent goes on.`,
 		Example: `  copse up
   copse up keystone --yes
-  copse up --address 192.0.2.10`,
+  copse up --address 192.0.2.10
+  copse up keystone --unpin`,
 		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			ctx := cmd.Context()
-			document, err := a.resolve(ctx, address, names)
+			w := wanted{address: address, names: names, unpin: unpin}
+			// Faults in what is declared are told before there is an agent.
+			request, err := a.request(ctx, w)
 			if err != nil {
 				return err
 			}
-			if err := a.ensure(ctx); err != nil {
+			started, err := a.ensure(ctx)
+			if err == nil && started {
+				request, err = a.request(ctx, w)
+			}
+			if err == nil && !yes && !unpin {
+				request, err = a.settle(ctx, w, request)
+			}
+			if err != nil {
 				return err
 			}
+			request.Atomic = atomic
 			var built *view.Phase
 			return a.transit(ctx, transition{
-				request:    api.ChangeRequest{Kind: plan.Up, Document: document, Names: names, Atomic: atomic},
+				request:    request,
 				yes:        yes,
 				detach:     detach,
 				question:   "Do this?",
 				unattended: true,
-				prepare: func(ctx context.Context, p *plan.Plan) error {
-					if noBuild {
-						return nil
-					}
-					began := a.view.Now()
-					err := a.buildMissing(ctx, document, p.Build)
-					if len(p.Build) > 0 {
-						built = a.built(len(p.Build), began)
-					}
-					if err == nil && len(p.Build) > 0 {
-						// Only now can options be held against what the new images know.
-						_, err = a.resolve(ctx, address, names)
-					}
-					return err
-				},
-				next: "next: eval \"$(copse openrc)\", then use the openstack client; `copse ps` shows what runs",
+				always:     request.Unpin,
+				prepare:    a.imagesFirst(address, request.Document, noBuild, &built),
+				next:       "next: eval \"$(copse openrc)\", then use the openstack client; `copse ps` shows what runs",
 				conclude: func(ctx context.Context, change *api.Change) (*view.Summary, error) {
-					return a.summarize(ctx, document, change, built)
+					return a.summarize(ctx, request.Document, change, built)
 				},
 			})
 		},
@@ -82,33 +84,41 @@ Ctrl-C while a change runs only stops watching it: the agent goes on.`,
 	flags.BoolVarP(&yes, "yes", "y", false, "do not ask")
 	flags.BoolVar(&noBuild, "no-build", false, "do not build images that are missing")
 	flags.BoolVar(&atomic, "atomic", false, "undo everything where one container fails")
+	flags.BoolVar(&unpin, "unpin", false, "have the named follow the cloud file, whatever upgrades and rollbacks have made of them")
 	flags.BoolVarP(&detach, "detach", "d", false, "do not follow the change")
 	return command
 }
 
-// resolve makes the document of what is declared and makes sure that the names are in it.
-func (a *app) resolve(ctx context.Context, address string, names []string) (*tree.Document, error) {
-	document, err := a.parts.resolve(ctx, a.declaration(address))
-	if err != nil {
-		return nil, err
+// imagesFirst makes the step before a change that builds the images it lacks: where that fails,
+// nothing has been touched. built is set to how long it took.
+func (a *app) imagesFirst(address string, document *tree.Document, noBuild bool, built **view.Phase) func(context.Context, *plan.Plan) error {
+	return func(ctx context.Context, p *plan.Plan) error {
+		if noBuild || len(p.Build) == 0 {
+			return nil
+		}
+		began := a.view.Now()
+		if err := a.buildMissing(ctx, document, p.Build); err != nil {
+			return err
+		}
+		*built = a.built(len(p.Build), began)
+		// Only now can options be held against what the new images know.
+		_, err := a.resolveWith(ctx, address, nil, document.Pins)
+		return err
 	}
-	if _, err := document.Select(names); err != nil {
-		return nil, err
-	}
-	return document, nil
 }
 
 // ensure starts or replaces this host's agent. That of another host is left as it is.
-func (a *app) ensure(ctx context.Context) error {
+// Pins that were asked for before may then not be those in force.
+func (a *app) ensure(ctx context.Context) (started bool, err error) {
 	if a.global.host != "" {
-		return nil
+		return false, nil
 	}
 	var tellErr error
 	options := agentOptions{Socket: a.socket(), StateDir: defaultStateDir}
-	_, err := a.parts.ensureAgent(ctx, options, func(text string) {
+	started, err = a.parts.ensureAgent(ctx, options, func(text string) {
 		tellErr = errors.Join(tellErr, a.view.Note("%s", text))
 	})
-	return errors.Join(err, tellErr)
+	return started, errors.Join(err, tellErr)
 }
 
 // buildMissing builds the images of the document that the agent has not found.

@@ -50,8 +50,9 @@ func wired() parts {
 		return docked, err
 	}
 	return parts{
-		resolve: p.resolve,
-		values:  values,
+		resolve:  p.resolve,
+		releases: p.releases,
+		values:   values,
 		compose: func(document *tree.Document) ([]byte, error) {
 			return spec.RenderCompose(document, spec.RenderOptions{})
 		},
@@ -65,27 +66,40 @@ func wired() parts {
 	}
 }
 
-// resolve reads the cloud file first, for it says which images override the catalogue's.
-func (p *program) resolve(ctx context.Context, d declaration) (*tree.Document, error) {
+// loadImages reads the cloud file first, for it says which images override the catalogue's.
+func (p *program) loadImages(d declaration) error {
 	cloud, err := spec.ReadCloud(d.CloudFile, catalog.Files())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var options image.Options
 	if cloud.Images != "" {
 		directory := os.DirFS(filepath.Dir(cloud.Images))
 		if options.Override, err = image.LoadOverride(directory, filepath.Base(cloud.Images)); err != nil {
-			return nil, err
+			return err
 		}
 		p.apt = options.Override.APT
 	}
-	if p.images, err = image.Load(cloud.Catalogue, options); err != nil {
+	p.images, err = image.Load(cloud.Catalogue, options)
+	return err
+}
+
+// releases lists what images can be made from.
+func (p *program) releases(d declaration) ([]string, error) {
+	if err := p.loadImages(d); err != nil {
+		return nil, err
+	}
+	return p.images.Releases(), nil
+}
+
+func (p *program) resolve(ctx context.Context, d declaration) (*tree.Document, error) {
+	if err := p.loadImages(d); err != nil {
 		return nil, err
 	}
 	check := optionCheck{program: p}
 	document, err := p.loader.Load(ctx, spec.Options{
 		CloudFile: d.CloudFile, EnvFiles: d.EnvFiles, Environment: d.Environment, Address: d.Address,
-		References: p.images.Reference, DefaultAddress: defaultAddress,
+		Pins: d.Pins, References: p.images.Reference, ImageComponent: p.images.Component, DefaultAddress: defaultAddress,
 		CheckOptions: func(c *tree.Container, options []string) map[string]error { return check.of(ctx, c, options) },
 	})
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/http"
 	"net/url"
 	"strconv"
 	"time"
@@ -61,12 +62,15 @@ func (c *Client) Abort(ctx context.Context, id int) (*api.Change, error) {
 
 // Retry undoes what got stuck in a change that has ended, once the operator has removed the cause.
 func (c *Client) Retry(ctx context.Context, id int, user string) (*api.Change, error) {
-	path := changePath(id) + "/retry"
+	if err := c.check(ctx); err != nil {
+		return nil, err
+	}
+	query := url.Values{}
 	if user != "" {
-		path += "?" + url.Values{"user": {user}}.Encode()
+		query.Set("user", user)
 	}
 	var change api.Change
-	if err := c.post(ctx, path, nil, &change); err != nil {
+	if err := c.exchange(ctx, http.MethodPost, changePath(id)+"/retry", query, nil, &change); err != nil {
 		return nil, err
 	}
 	return &change, nil

@@ -15,19 +15,37 @@ import (
 	"copse/internal/plan"
 )
 
-// Changes renders `copse changes`, the newest last.
-func (v *View) Changes(changes []api.Change) error {
-	if v.options.Format == JSON {
-		return objects(v, changes)
+// listed is a change in `copse changes --format json`, with what was measured in it.
+type listed struct {
+	api.Change
+	WindowSeconds  *float64 `json:"window_seconds"`
+	FailedRequests *int     `json:"failed_requests"`
+}
+
+// Changes renders `copse changes`, the newest last: each with the longest window and the failed
+// requests of the generations that it made.
+func (v *View) Changes(changes []api.Change, generations []api.Generation) error {
+	rows := make([]listed, 0, len(changes))
+	for _, c := range changes {
+		row := listed{Change: c}
+		for _, g := range generations {
+			if g.Change == c.ID {
+				row.WindowSeconds, row.FailedRequests = worse(row.WindowSeconds, g.WindowSeconds), sum(row.FailedRequests, g.FailedRequests)
+			}
+		}
+		rows = append(rows, row)
 	}
-	if len(changes) == 0 {
+	if v.options.Format == JSON {
+		return objects(v, rows)
+	}
+	if len(rows) == 0 {
 		return v.Note("no changes yet: `copse up` makes the first")
 	}
-	rows := slices.Clone(changes)
-	slices.SortFunc(rows, func(a, b api.Change) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(rows, func(a, b listed) int { return cmp.Compare(a.ID, b.ID) })
 	columns := []column{
 		{title: "ID", right: true}, {title: "KIND"}, {title: "STATUS"}, {title: "WHEN", right: true, drop: 2},
-		{title: "TOOK", right: true, drop: 3}, {title: "USER", least: 6, drop: 4}, {title: "SUMMARY", least: 12, drop: 1},
+		{title: "TOOK", right: true, drop: 3}, {title: "WINDOW", right: true, drop: 4}, {title: "FAILED", right: true, drop: 5},
+		{title: "USER", least: 6, drop: 6}, {title: "SUMMARY", least: 12, drop: 1},
 	}
 	g := group{}
 	for _, c := range rows {
@@ -38,7 +56,9 @@ func (v *View) Changes(changes []api.Change) error {
 		g.rows = append(g.rows, []cell{
 			text(strconv.Itoa(c.ID)), text(clean(c.Kind)),
 			{text: clean(c.Status), paint: func(s string) string { return v.theme.status(c.Status, s) }},
-			text(v.ago(&c.CreatedAt)), text(v.took(&c.CreatedAt, c.EndedAt)), text(clean(or(c.User, "-"))), text(clean(summary)),
+			text(v.ago(&c.CreatedAt)), text(v.took(&c.CreatedAt, c.EndedAt)),
+			v.window(c.WindowSeconds, c.FailedRequests), v.failed(c.FailedRequests, 0),
+			text(clean(or(c.User, "-"))), text(clean(summary)),
 		})
 	}
 	return v.Text([]byte(v.table(columns, []group{g})))
@@ -57,10 +77,19 @@ func (v *View) took(start, end *time.Time) string {
 	return "-"
 }
 
-// Change renders `copse change ID`: the change and its tasks.
-func (v *View) Change(c *api.Change) error {
+// detailed is a change in `copse change ID --format json`, with what became of each container.
+type detailed struct {
+	*api.Change
+	Outcome []Replacement `json:"outcome,omitempty"`
+}
+
+// Change renders `copse change ID`: the change, its tasks and, where it is there, its outcome.
+func (v *View) Change(c *api.Change, o *Outcome) error {
 	if v.options.Format == JSON {
-		return v.object(c)
+		if o == nil {
+			o = &Outcome{}
+		}
+		return v.object(detailed{Change: c, Outcome: o.Containers})
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %s\n", v.theme.strong(fmt.Sprintf("change %d: %s", c.ID, clean(c.Summary))), v.theme.status(c.Status, clean(c.Status)))
@@ -80,6 +109,9 @@ func (v *View) Change(c *api.Change) error {
 		}
 		b.WriteString("\n" + v.table(columns, []group{g}))
 	}
+	if o != nil {
+		b.WriteString("\n" + v.outcome(o))
+	}
 	for _, t := range c.Tasks {
 		if t.Error == "" {
 			continue
@@ -95,7 +127,20 @@ func (v *View) Change(c *api.Change) error {
 	if !c.Ended() {
 		fmt.Fprintf(&b, "\n`copse change %d -f` follows it, `copse abort %d` stops it\n", c.ID, c.ID)
 	}
+	if stuck(c) {
+		fmt.Fprintf(&b, "\nsomething could not be undone: once the cause is gone, `copse retry %d` goes on with it\n", c.ID)
+	}
 	return v.Text([]byte(b.String()))
+}
+
+// Ending is what there is to say at the end of a change beside how it went; all of it may be missing.
+type Ending struct {
+	// Next says in a line what to do after success.
+	Next string
+	// Summary is for where something new has been brought up.
+	Summary *Summary
+	// Outcome is for where containers have been replaced.
+	Outcome *Outcome
 }
 
 // ended is the last object of the stream of a change.
@@ -104,13 +149,18 @@ type ended struct {
 	Change *api.Change `json:"change"`
 }
 
-// ChangeEnded renders how a change went: what happened, how long it took and what to do next, in a
-// line or, where something new has been brought up, in a summary; both may be missing. In JSON the
-// change is the last object of the stream, with "type": "change".
-func (v *View) ChangeEnded(c *api.Change, next string, summary *Summary) error {
+// ChangeEnded renders how a change went: what happened, how long it took, what became of each
+// container and what to do next. In JSON the change is the last object of the stream, with
+// "type": "change".
+func (v *View) ChangeEnded(c *api.Change, e Ending) error {
 	if v.options.Format == JSON {
-		if summary != nil {
-			if err := v.object(summary); err != nil {
+		if e.Summary != nil {
+			if err := v.object(e.Summary); err != nil {
+				return err
+			}
+		}
+		if e.Outcome != nil {
+			if err := v.object(e.Outcome); err != nil {
 				return err
 			}
 		}
@@ -121,18 +171,29 @@ func (v *View) ChangeEnded(c *api.Change, next string, summary *Summary) error {
 	var b strings.Builder
 	if c.Status == "done" {
 		fmt.Fprintf(&b, "%s %s is done: %s in %s\n", v.theme.good("✔"), title, count(touched(c), "container"), took)
-		if next != "" {
-			fmt.Fprintf(&b, "%s\n", next)
+		if e.Next != "" {
+			fmt.Fprintf(&b, "%s\n", e.Next)
 		}
-		if summary != nil {
-			b.WriteString(v.summary(summary))
+		if e.Summary != nil {
+			b.WriteString(v.summary(e.Summary))
 		}
-		return v.Text([]byte(b.String()))
+	} else {
+		v.wrong(&b, c, title, took)
 	}
-	word := map[string]string{"error": "failed", "undone": "was undone", "aborted": "was aborted"}[c.Status]
-	fmt.Fprintf(&b, "%s %s %s after %s\n", v.theme.bad("✗"), title, or(word, "ended as "+clean(c.Status)), took)
+	if e.Outcome != nil {
+		b.WriteString("\n" + v.outcome(e.Outcome))
+	}
+	return v.Text([]byte(b.String()))
+}
+
+// wrong says of a change that is not done why, and where to look.
+func (v *View) wrong(b *strings.Builder, c *api.Change, title, took string) {
+	word := map[string]string{
+		"error": "failed", "undone": "was undone", "aborted": "was aborted", "stuck": "could not be undone",
+	}[c.Status]
+	fmt.Fprintf(b, "%s %s %s after %s\n", v.theme.bad("✗"), title, or(word, "ended as "+clean(c.Status)), took)
 	if c.Error != "" {
-		fmt.Fprintf(&b, "  %s\n", indent(cleanLines(c.Error), "  "))
+		fmt.Fprintf(b, "  %s\n", indent(cleanLines(c.Error), "  "))
 	}
 	var failed []string
 	for _, t := range c.Tasks {
@@ -141,10 +202,25 @@ func (v *View) ChangeEnded(c *api.Change, next string, summary *Summary) error {
 		}
 	}
 	for _, name := range failed {
-		fmt.Fprintf(&b, "  see `copse logs %s` and `copse health %s`\n", clean(name), clean(name))
+		fmt.Fprintf(b, "  see `copse logs %s` and `copse health %s`\n", clean(name), clean(name))
 	}
-	fmt.Fprintf(&b, "  see `copse change %d` for each step\n", c.ID)
-	return v.Text([]byte(b.String()))
+	if stuck(c) {
+		fmt.Fprintf(b, "  something could not be undone: once the cause is gone, `copse retry %d` goes on with it\n", c.ID)
+	}
+	fmt.Fprintf(b, "  see `copse change %d` for each step\n", c.ID)
+}
+
+// stuck reports whether a change has ended with something that could not be undone.
+func stuck(c *api.Change) bool {
+	return c.Ended() && slices.ContainsFunc(c.Tasks, func(t api.Task) bool { return t.Status == "stuck" })
+}
+
+// Retried renders the end of `copse retry`: what was stuck is undone now. In JSON it is as ChangeEnded.
+func (v *View) Retried(c *api.Change) error {
+	if v.options.Format == JSON || stuck(c) {
+		return v.ChangeEnded(c, Ending{})
+	}
+	return v.printf("%s what was stuck in change %d is undone: `copse plan` says what is left to do", v.theme.good("✔"), c.ID)
 }
 
 // touched counts the containers that a change is about: those of its plan, else those of its

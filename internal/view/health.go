@@ -7,10 +7,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/charmbracelet/x/ansi"
-
 	"copse/internal/api"
-	"copse/internal/tree"
 )
 
 // Health renders `copse health`: a line for each check, and the output of those that fail.
@@ -54,66 +51,6 @@ func (v *View) Health(checks []api.Health) error {
 		}
 	}
 	return nil
-}
-
-// History renders `copse history`: a line for each generation.
-func (v *View) History(generations []api.Generation) error {
-	if v.options.Format == JSON {
-		return objects(v, generations)
-	}
-	if len(generations) == 0 {
-		return v.Note("no generations yet: `copse up` makes the first")
-	}
-	columns := []column{
-		{title: "GENERATION"}, {title: "RELEASE", drop: 3}, {title: "STATE"}, {title: "CHANGE", right: true},
-		{title: "ACTIVE SINCE", right: true, drop: 2}, {title: "WINDOW", right: true}, {title: "FAILED", right: true, drop: 4},
-		{title: "CAUSE", least: 16, drop: 1}, {title: "IMAGE", least: 16, drop: 5},
-	}
-	if v.options.Format == Plain {
-		columns[4].title = "ACTIVATED"
-	}
-	g := group{}
-	for _, generation := range generations {
-		window, failed := "-", "-"
-		if generation.WindowSeconds != nil {
-			window = fmt.Sprintf("%.2fs", *generation.WindowSeconds)
-		}
-		if generation.FailedRequests != nil {
-			failed = fmt.Sprint(*generation.FailedRequests)
-		}
-		g.rows = append(g.rows, []cell{
-			text(clean(tree.GenerationName(generation.Name, generation.Generation))), text(clean(generation.Release)),
-			{text: clean(generation.State), paint: func(s string) string { return v.generation(generation.State, s) }},
-			text(fmt.Sprint(generation.Change)), text(v.ago(generation.Activated)), text(window), text(failed),
-			text(v.brief(clean(generation.Cause))), {text: clean(generation.Image), paint: v.theme.faint},
-		})
-	}
-	return v.Text([]byte(v.table(columns, []group{g})))
-}
-
-// widestCause is how much of a cause a line has room for where nothing limits it; all of it is in
-// the JSON and in the plan of the change.
-const widestCause = 80
-
-// brief shortens a cause where no screen does.
-func (v *View) brief(cause string) string {
-	if v.width() > 0 {
-		return cause
-	}
-	return ansi.Truncate(cause, widestCause, "…")
-}
-
-// generation paints the state of a generation.
-func (v *View) generation(state, s string) string {
-	switch state {
-	case "active":
-		return v.theme.good(s)
-	case "failed":
-		return v.theme.bad(s)
-	case "preparing":
-		return v.theme.busy(s)
-	}
-	return v.theme.faint(s)
 }
 
 // Top renders `copse top`: the processes of each container below what it uses.

@@ -48,7 +48,7 @@ func (v *View) Plan(p *plan.Plan) error {
 		widest = max(widest, ansi.StringWidth(subject(&p.Steps[i])))
 	}
 	for i := range p.Steps {
-		v.step(&b, &p.Steps[i], widest)
+		v.step(&b, &p.Steps[i], p.Kind, widest)
 	}
 	if len(p.Build) > 0 {
 		b.WriteString(v.wrapped("images to build: "+strings.Join(p.Build, ", "), "  ") + "\n")
@@ -70,7 +70,7 @@ func subject(s *plan.Step) string {
 }
 
 // step writes one step: what, to whom and why; further causes and the impact on lines of their own.
-func (v *View) step(b *strings.Builder, s *plan.Step, widest int) {
+func (v *View) step(b *strings.Builder, s *plan.Step, kind plan.Kind, widest int) {
 	name := subject(s)
 	sign, paint := v.sign(s.Action)
 	const verbs = 13 // the longest action
@@ -85,6 +85,7 @@ func (v *View) step(b *strings.Builder, s *plan.Step, widest int) {
 	if s.Impact != "" {
 		lines = append(lines, v.theme.faint("impact: "+clean(s.Impact)))
 	}
+	lines = append(lines, v.release(s, kind)...)
 	if s.Dangerous {
 		lines = append(lines, v.theme.bad("data or virtual machines will be lost"))
 	}

@@ -250,7 +250,7 @@ func TestErrorsOfWritingAreTold(t *testing.T) {
 		if err := p.Close(); err == nil {
 			t.Errorf("%s: a write that failed is not told", format)
 		}
-		if err := v.Containers(containers()); err == nil {
+		if err := v.Containers(containers(), nil); err == nil {
 			t.Errorf("%s: a write that failed is not told", format)
 		}
 	}

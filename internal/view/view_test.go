@@ -88,7 +88,7 @@ func fullPlan() *plan.Plan {
 func TestGolden(t *testing.T) {
 	window, failed := 1.5, 12
 	pages := map[string]func(*View) error{
-		"ps":   func(v *View) error { return v.Containers(containers()) },
+		"ps":   func(v *View) error { return v.Containers(containers(), pins()) },
 		"plan": func(v *View) error { return v.Plan(fullPlan()) },
 		"tree": func(v *View) error {
 			return v.Tree("north", []tree.Set{{Path: "database", Description: "The database of all services"}, {Path: "identity"}, {Path: "identity/keystone"}, {Path: "network"}}, containers())
@@ -97,21 +97,37 @@ func TestGolden(t *testing.T) {
 			return v.Changes([]api.Change{
 				{ID: 10, Kind: "up", Summary: "up keystone", Status: "error", User: "root", CreatedAt: epoch, EndedAt: at(75), Error: "keystone did not become ready\nmore"},
 				{ID: 9, Kind: "down", Summary: "down", Status: "doing", CreatedAt: epoch},
-			})
+			}, []api.Generation{{Name: "keystone", Change: 10, WindowSeconds: &window, FailedRequests: &failed}, {Name: "glance", Change: 10, FailedRequests: &failed}})
 		},
 		"change": func(v *View) error {
 			return v.Change(&api.Change{ID: 10, Kind: "up", Summary: "up keystone", Status: "undoing", User: "root", CreatedAt: epoch, Tasks: []api.Task{
 				{ID: 1, Subject: "keystone", Summary: "create keystone.13", Status: "undoing", StartedAt: at(0)},
 				{ID: 2, Subject: "keystone", Summary: "wait until keystone.13 is ready", Status: "error", StartedAt: at(2), EndedAt: at(62), Error: "not ready after 60s:\n\tGET /v3: 503", Log: []string{"waiting \x1b[2Jfor /v3"}},
-			}})
+			}}, nil)
 		},
 		"history": func(v *View) error {
-			return v.History([]api.Generation{{Name: "keystone", Generation: 12, Release: "2025.1", Image: "copse/keystone:2025.1-1f2e3d4c5b6a", State: "active", Change: 9,
+			return v.History(nil, []api.Generation{{Name: "keystone", Generation: 12, Release: "2025.1", Image: "copse/keystone:2025.1-1f2e3d4c5b6a", State: "active", Change: 9,
 				Cause: "environment KEYSTONE_WORKERS 2 → 4", CreatedAt: epoch, Activated: at(30), WindowSeconds: &window, FailedRequests: &failed}})
+		},
+		"versions": func(v *View) error {
+			again := generations()
+			return v.History(Versions("identity", again), again)
+		},
+		"upgrade":  func(v *View) error { return v.Plan(upgradePlan()) },
+		"rollback": func(v *View) error { return v.Plan(rollbackPlan()) },
+		"outcome": func(v *View) error {
+			c := upgraded()
+			return v.ChangeEnded(c, Ending{Outcome: Replacements(c, generations())})
+		},
+		"prune": func(v *View) error {
+			return v.Prune(&api.Prune{Bytes: 3 << 30, Images: []api.PrunedImage{
+				{ID: "sha256:1", References: []string{"copse/keystone:2025.1-1f2e3d4c5b6a"}, Size: 2 << 30},
+				{ID: "sha256:2", Size: 1 << 30, Error: "a container that is not Copse's uses it\nmore"},
+			}})
 		},
 		"ended": func(v *View) error {
 			return v.ChangeEnded(&api.Change{ID: 10, Kind: "up", Status: "error", CreatedAt: epoch, EndedAt: at(75), Error: "1 of 3 containers failed:\nkeystone did not become ready",
-				Tasks: []api.Task{{ID: 1, Subject: "keystone", Status: "error"}, {ID: 2, Subject: "mariadb", Status: "done"}}}, "", nil)
+				Tasks: []api.Task{{ID: 1, Subject: "keystone", Status: "error"}, {ID: 2, Subject: "mariadb", Status: "done"}}}, Ending{})
 		},
 	}
 	for name, page := range pages {

@@ -43,6 +43,12 @@ type Agent struct {
 	Prune api.Prune
 	// Plans are the answers by kind; a kind without one has nothing to do.
 	Plans map[plan.Kind]plan.Plan
+	// PlanOf, where it is there and answers, goes before Plans.
+	PlanOf func(request api.ChangeRequest) *plan.Plan
+	// Deny, where it answers, goes before any plan.
+	Deny func(request api.ChangeRequest) *api.Error
+	// Submitted are the bodies of POST /v1/changes so far.
+	Submitted []api.ChangeRequest
 	// Changes are those there are, with the events that they have sent and will send.
 	Changes []*Change
 	// Script makes the events of a change that is submitted; Held is how many of them come
@@ -244,6 +250,16 @@ func (a *Agent) plan(r *http.Request) any {
 			return err
 		}
 	}
+	if a.Deny != nil {
+		if refusal := a.Deny(request); refusal != nil {
+			return refusal
+		}
+	}
+	if a.PlanOf != nil {
+		if p := a.PlanOf(request); p != nil {
+			return p
+		}
+	}
 	answer, ok := a.Plans[request.Kind]
 	if !ok {
 		return plan.Plan{Kind: request.Kind, Revision: 7, Steps: []plan.Step{}, Unchanged: len(a.Containers)}
@@ -256,12 +272,19 @@ func (a *Agent) submit(r *http.Request) any {
 	if err := json.NewDecoder(r.Body).Decode(&request); err != nil {
 		return &api.Error{Code: "invalid", Message: err.Error()}
 	}
+	a.Submitted = append(a.Submitted, request)
 	if a.Refuse != nil {
 		refusal := a.Refuse
 		a.Refuse = nil
 		return refusal
 	}
-	if request.Revision == nil || *request.Revision != a.Plans[request.Kind].Revision {
+	revision := a.Plans[request.Kind].Revision
+	if a.PlanOf != nil {
+		if p := a.PlanOf(request); p != nil {
+			revision = p.Revision
+		}
+	}
+	if request.Revision == nil || *request.Revision != revision {
 		return &api.Error{Code: "stale", Message: "the cloud has changed since the plan was made: run the command again"}
 	}
 	c := &Change{Change: api.Change{

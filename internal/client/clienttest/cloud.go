@@ -24,7 +24,9 @@ func Document() *tree.Document {
 		},
 		Containers: []tree.Container{
 			{Host: "node-1", Set: "database", Name: "mariadb", Component: "mariadb", Release: "2025.1"},
-			{Host: "node-1", Set: "identity/keystone", Name: "keystone", Component: "keystone", Release: "2025.1"},
+			{Host: "node-1", Set: "identity/keystone", Name: "keystone", Component: "keystone", Release: "2025.1",
+				Depends: []tree.Dependency{{Name: "mariadb", Condition: tree.Healthy}, {Name: "keystone-migrate", Condition: tree.Completed}}},
+			{Host: "node-1", Set: "identity/keystone", Name: "keystone-db-contract", Component: "keystone", Release: "2025.1", Job: &tree.Job{Phase: tree.Contract}},
 			{Host: "node-1", Set: "identity/keystone", Name: "keystone-migrate", Component: "keystone", Release: "2025.1", Job: &tree.Job{}},
 		},
 		Images: []tree.Image{
