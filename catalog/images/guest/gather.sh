@@ -7,18 +7,24 @@
 status=/guest.status # of the packages whose files are in the guest, for the inventory
 
 # gather_kernel PACKAGE: the kernel that a package depends on goes to /guest/kernel, all of its
-# modules to /kernel.
+# modules to /kernel. Newer suites have it in parts: the package that was all of it depends on them.
 gather_kernel() {
     newest=$(apt-cache depends "$1" | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p')
+    parts=$(apt-cache depends "$newest" | sed -n -E 's/^ *Depends: (linux-(base|binary|modules)-[0-9].*)/\1/p')
     mkdir -p /guest /kernel
-    (cd /kernel && apt_get download "$newest" && dpkg-deb --extract ./*.deb .)
-    install -m 644 /kernel/boot/vmlinuz-* /guest/kernel
-    {
-        dpkg-deb --field /kernel/*.deb
+    # Names of packages are words.
+    # shellcheck disable=SC2086
+    (cd /kernel && apt_get download "$newest" $parts)
+    for package in /kernel/*.deb; do
+        dpkg-deb --extract "$package" /kernel
+        dpkg-deb --field "$package"
         printf 'Status: install ok installed\n\n'
-        dpkg-query --status busybox-static
-        echo
-    } > "$status"
+    done > "$status"
+    for kernel in /kernel/boot/vmlinuz-* /kernel/usr/lib/modules/*/vmlinuz; do
+        [ ! -e "$kernel" ] || install -m 644 "$kernel" /guest/kernel
+    done
+    dpkg-query --status busybox-static >> "$status"
+    echo >> "$status"
     gather_notice "$newest" /kernel
     gather_notice busybox-static /
 }
