@@ -28,6 +28,7 @@ import (
 	"copse/internal/proxy"
 	"copse/internal/secret"
 	"copse/internal/store"
+	"copse/internal/supervise"
 	"copse/internal/tree"
 
 	"golang.org/x/sync/errgroup"
@@ -35,9 +36,6 @@ import (
 
 // DefaultStateDir is where an agent keeps what it knows.
 const DefaultStateDir = "/var/lib/copse"
-
-// parallelChecks bounds the checks that run at the same time.
-const parallelChecks = 8
 
 // Options say how an agent runs.
 type Options struct {
@@ -66,7 +64,10 @@ type Agent struct {
 	secrets  *secret.Secrets
 	lists    *optionlist.Lists
 	monitor  *health.Monitor
-	build    string
+	// supervisor acts on what the monitor and the engine's events say.
+	supervisor *supervise.Supervisor
+	incidents  func(since time.Time) ([]supervise.Incident, error)
+	build      string
 }
 
 // Run runs an agent until ctx ends. It returns nil at an orderly end.
@@ -81,7 +82,7 @@ func Run(ctx context.Context, options Options) (err error) {
 	if err != nil {
 		return err
 	}
-	a.prepareHost(ctx)
+	prepared := a.prepareHost(ctx)
 	if err := a.deployer.Resume(ctx); err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -108,7 +109,11 @@ func Run(ctx context.Context, options Options) (err error) {
 		return a.deployer.Stop(ending)
 	})
 	group.Go(func() error {
-		a.monitor.Run(ctx, func(err error) { a.Log.Warn("cannot see which containers to check", "error", err) })
+		a.monitor.Run(ctx)
+		return nil
+	})
+	group.Go(func() error {
+		a.supervisor.Run(ctx, prepared)
 		return nil
 	})
 	a.Log.Info("the agent is ready", "socket", options.Socket, "state", options.StateDir, "version", options.Version)
@@ -116,12 +121,18 @@ func Run(ctx context.Context, options Options) (err error) {
 }
 
 // prepareHost brings back what a reboot has taken, before anything goes on. What cannot be had is
-// no reason not to watch over the rest; it shows in each plan until it is mended.
-func (a *Agent) prepareHost(ctx context.Context) {
-	err := a.deployer.PrepareHost(ctx, func(done string) { a.Log.Info("prepared the host", "done", done) })
+// no reason not to watch over the rest; it shows in each plan until it is mended. It returns the
+// directories that were mounted anew.
+func (a *Agent) prepareHost(ctx context.Context) []string {
+	anew, err := a.notShared(ctx)
+	if err != nil {
+		a.Log.Error("cannot tell whether this host was prepared", "error", err)
+	}
+	err = a.deployer.PrepareHost(ctx, func(done string) { a.Log.Info("prepared the host", "done", done) })
 	if err != nil {
 		a.Log.Error("containers may fail to start", "error", err)
 	}
+	return anew
 }
 
 func open(options Options) (*Agent, func() error, error) {
@@ -161,7 +172,7 @@ func open(options Options) (*Agent, func() error, error) {
 	if err != nil {
 		return nil, nil, errors.Join(err, db.Close())
 	}
-	a.monitor = health.New(a.runCheck, a.targets, time.Now, parallelChecks)
+	a.setUpSupervision(db)
 	return a, db.Close, nil
 }
 
@@ -215,33 +226,6 @@ func (wallClock) Sleep(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// runCheck runs a check inside a container for the monitor.
-func (a *Agent) runCheck(ctx context.Context, container string, check *tree.Check) (bool, string) {
-	ok, output, _ := deploy.RunCheck(ctx, a.Engine, container, check)
-	return ok, output
-}
-
-// targets are the active generations that run.
-func (a *Agent) targets(ctx context.Context) ([]health.Target, error) {
-	active, err := a.deployer.Active()
-	if err != nil || len(active) == 0 {
-		return nil, err
-	}
-	running, err := a.running(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var targets []health.Target
-	for _, name := range tree.SortedKeys(active) {
-		g := active[name]
-		if g.Container.Job != nil || !running[g.Name()] {
-			continue
-		}
-		targets = append(targets, health.Target{Name: g.Name(), Check: g.Container.Check, Started: g.Activated})
-	}
-	return targets, nil
 }
 
 func (a *Agent) running(ctx context.Context) (map[string]bool, error) {

@@ -188,7 +188,7 @@ func (a *Agent) getEvents(w http.ResponseWriter, r *http.Request) error {
 		event := wireEvent(c, e)
 		if event.Type == "ended" {
 			// How a change has ended is for itself to say, not for its last task.
-			a.monitor.Kick()
+			a.supervisor.Kick()
 		}
 		if err := out.send(event); err != nil {
 			return nil // the client has gone

@@ -155,6 +155,7 @@ func (a *Agent) container(ctx context.Context, c *tree.Container, g *tree.Genera
 	one.EngineID, one.State, one.Restarts = there.ID, string(there.State), there.RestartCount
 	one.StartedAt = moment(there.Started)
 	one.Health = a.healthOf(g, there.State)
+	one.Why = a.whyFailed(g.Container.Name)
 	return one, nil
 }
 
@@ -208,6 +209,9 @@ func (a *Agent) away(c *tree.Container, g *tree.Generation) api.Health {
 	}
 	if g != nil {
 		one.Health = a.healthOf(g, engine.Exited)
+		if why := a.whyFailed(g.Container.Name); why != "" {
+			one.Output = why
+		}
 	}
 	return one
 }

@@ -62,6 +62,7 @@ func (a *Agent) routes() []apiRoute {
 		{"GET /v1/health", a.getHealth},
 		{"POST /v1/config", a.postConfig},
 		{"GET /v1/history", a.getHistory},
+		{"GET /v1/incidents", a.getIncidents},
 		{"GET /v1/logs", a.getLogs},
 		{"GET /v1/top", a.getTop},
 		{"POST /v1/exec", a.postExec},

@@ -135,6 +135,8 @@ type Container struct {
 	Health    string     `json:"health"`
 	StartedAt *time.Time `json:"started_at,omitempty"`
 	Restarts  int        `json:"restarts"`
+	// Why says why Copse has given it up, "" where it has not.
+	Why string `json:"why,omitempty"`
 	Job       bool       `json:"job,omitempty"`
 	// Address is where clients reach the service, "" for none.
 	Address string `json:"address,omitempty"`
@@ -203,6 +205,21 @@ type PrunedImage struct {
 	Size       int64    `json:"size"` // bytes
 	// Error says why it could not be removed.
 	Error string `json:"error,omitempty"`
+}
+
+// Incident is one object of GET /v1/incidents: something that happened to a container that nobody
+// asked for, or that was done about it.
+type Incident struct {
+	Host       string    `json:"host"`
+	Time       time.Time `json:"time"`
+	Set        string    `json:"set,omitempty"`
+	Container  string    `json:"container,omitempty"` // "": the whole host
+	Generation int       `json:"generation,omitempty"`
+	// What is "exited", "unhealthy", "restarted", "started", "cannot start", "gave up",
+	// "recovered", "removed" or "booted".
+	What   string `json:"what"`
+	Cause  string `json:"cause"`
+	Output string `json:"output,omitempty"`
 }
 
 // LogLine is one line of GET /v1/logs.

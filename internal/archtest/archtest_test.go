@@ -78,6 +78,10 @@ func rules() []rule {
 			why:      "mechanisms are composed by deploy, not by each other",
 		},
 		{
+			packages: []string{"internal/supervise"}, own: []string{"internal/tree", "internal/engine", "internal/store", "internal/health"},
+			why: "it decides and records; what it decides is done by deploy, which the agent gives it",
+		},
+		{
 			packages: []string{"internal/optionlist"}, own: []string{"internal/tree", "internal/engine", "internal/osloconf"},
 			why: "what an image knows is asked of an engine, by the agent and by the CLI",
 		},

@@ -178,3 +178,14 @@ func putEvent(tx *store.Tx, e Event) (uint64, error) {
 	}
 	return e.Seq, store.Put(tx, eventBucket, store.Key(e.Seq), e)
 }
+
+// Unfinished returns the changes that have not ended, oldest first. They must not be changed.
+func (r *Runner) Unfinished() []*Change {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []*Change
+	for _, l := range r.inOrder(0) {
+		all = append(all, l.change)
+	}
+	return all
+}

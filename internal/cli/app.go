@@ -82,7 +82,7 @@ component/NAME. No NAME means the whole cloud.`,
 	root.SetFlagErrorFunc(a.flagError)
 	for group, commands := range map[string][]*cobra.Command{
 		groupRun:   {a.up(), a.plan(), a.upgrade(), a.rollback(), a.start(), a.stop(), a.restart(), a.down(), a.abort(), a.retry(), a.secret()},
-		groupLook:  {a.ps(), a.tree(), a.logs(), a.top(), a.exec(), a.health(), a.config(), a.verify(), a.history(), a.changes(), a.change()},
+		groupLook:  {a.ps(), a.tree(), a.logs(), a.top(), a.exec(), a.health(), a.config(), a.verify(), a.history(), a.incidents(), a.changes(), a.change()},
 		groupImage: {a.build(), a.images(), a.prune(), a.render(), a.openrc(), a.values()},
 		groupOther: {a.runAgent(), a.versionCommand(), a.completion()},
 	} {

@@ -55,6 +55,17 @@ func (c *Client) History(ctx context.Context, names []string) ([]api.Generation,
 	return generations, err
 }
 
+// Incidents lists what happened to the named containers since then, the zero time for all that is kept.
+func (c *Client) Incidents(ctx context.Context, names []string, since time.Time) ([]api.Incident, error) {
+	query := named(names)
+	if !since.IsZero() {
+		query.Set("since", since.Format(time.RFC3339Nano))
+	}
+	var incidents []api.Incident
+	err := c.get(ctx, "/v1/incidents", query, &incidents)
+	return incidents, err
+}
+
 // Top lists the processes of the named containers.
 func (c *Client) Top(ctx context.Context, names []string) ([]api.Process, error) {
 	var processes []api.Process

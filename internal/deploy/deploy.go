@@ -123,7 +123,9 @@ type Deployer struct {
 	runner *change.Runner
 
 	submitting sync.Mutex // one plan becomes a change at a time
-	routing    sync.Mutex // one table is applied at a time
+	// occupied keeps changes and supervision apart.
+	occupied occupancy
+	routing  sync.Mutex // one table is applied at a time
 }
 
 // New returns a Deployer. Resume must be called before it takes changes.

@@ -37,7 +37,7 @@ func (d *Deployer) handlers() map[string]change.Handler {
 		taskPrepareHost:  {Do: d.prepareHost, Undo: d.leaveHost},
 	}
 	for kind, h := range handlers {
-		handlers[kind] = d.patient(h)
+		handlers[kind] = d.occupy(d.patient(h))
 	}
 	return handlers
 }

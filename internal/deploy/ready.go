@@ -116,7 +116,7 @@ func RunCheck(ctx context.Context, e interface {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it did not end within %s", timeout))
 	defer cancel()
 	var out bytes.Buffer
-	code, err := e.Exec(ctx, container, engine.Exec{Command: check.Test, Stdout: &out, Stderr: &out})
+	code, err := e.Exec(ctx, container, engine.Exec{Command: check.Test, Stdout: &out, Stderr: &out, Kill: true})
 	output = strings.TrimSpace(out.String())
 	switch {
 	case err != nil && ctx.Err() != nil:

@@ -76,8 +76,8 @@ type Containers interface {
 type Processes interface {
 	// Exec runs a program inside a running container and returns its exit status. A program
 	// that cannot be run has 126 or 127 as a shell would say; a container that does not run is
-	// ErrConflict. The end of ctx ends the wait with ctx's error, but not the program: the
-	// engines cannot kill it, so what must end gets its own time limit inside the container.
+	// ErrConflict. The end of ctx ends the wait with ctx's error, but not the program, since the
+	// engines cannot kill it: see Exec.Kill.
 	Exec(ctx context.Context, id string, exec Exec) (exitCode int, err error)
 	// Logs calls handle, from one goroutine, for each line, oldest first. With Follow it
 	// returns nil when the container stops, and ctx's error when ctx ends. The streams of a
@@ -182,6 +182,9 @@ type Exec struct {
 	Stdin       io.Reader // nil: none
 	Stdout      io.Writer // nil: discarded
 	Stderr      io.Writer // nil: discarded; with TTY all goes to Stdout
+	// Kill has the program killed when ctx ends, where its process can be reached from here:
+	// with the engine on this host and its processes in sight. Else it goes on.
+	Kill bool
 	// Resize gives the sizes of the caller's terminal; nil: none.
 	Resize <-chan Size
 }

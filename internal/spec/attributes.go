@@ -46,7 +46,7 @@ func composeAttributes() attributes {
 		"restart": nil, "stop_signal": nil, "stop_grace_period": nil, "tty": nil,
 		"logging": {"driver": nil, "options": nil},
 		"configs": {eachItem: mount}, "secrets": {eachItem: mount},
-		"depends_on":  {eachItem: nil, anyName: {"condition": nil}},
+		"depends_on":  {eachItem: nil, anyName: {"condition": nil, "restart": nil}},
 		"healthcheck": healthcheck,
 		"deploy": {
 			"resources":     {"limits": {"cpus": nil, "memory": nil, "pids": nil}},

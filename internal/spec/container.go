@@ -52,7 +52,7 @@ func (b *builder) container(set *parsedSet, s *types.ServiceConfig) *madeContain
 	b.configs(d, c, s, at)
 	b.secretMounts(d, c, s, at)
 	for _, name := range tree.SortedKeys(s.DependsOn) {
-		c.Depends = append(c.Depends, tree.Dependency{Name: name, Condition: tree.Condition(s.DependsOn[name].Condition)})
+		c.Depends = append(c.Depends, tree.Dependency{Name: name, Condition: tree.Condition(s.DependsOn[name].Condition), Restart: s.DependsOn[name].Restart})
 	}
 	c.Check = d.healthcheck(s.HealthCheck, append(slices.Clone(at), "healthcheck"))
 	c.Ready = d.check(ext.Ready, append(slices.Clone(at), extension, "ready"))

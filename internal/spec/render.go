@@ -134,7 +134,7 @@ func (r *renderer) service(file *composeDocument, c *tree.Container) *composeSer
 		if s.DependsOn == nil {
 			s.DependsOn = map[string]composeDependency{}
 		}
-		s.DependsOn[d.Name] = composeDependency{Condition: string(d.Condition)}
+		s.DependsOn[d.Name] = composeDependency{Condition: string(d.Condition), Restart: d.Restart}
 	}
 	if c.Check != nil {
 		s.Healthcheck = &composeHealthcheck{

@@ -101,6 +101,7 @@ type composeLogging struct {
 
 type composeDependency struct {
 	Condition string `yaml:"condition"`
+	Restart   bool   `yaml:"restart,omitempty"`
 }
 
 type composeHealthcheck struct {

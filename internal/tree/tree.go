@@ -246,6 +246,8 @@ const (
 type Dependency struct {
 	Name      string    `json:"name"`
 	Condition Condition `json:"condition"`
+	// Restart has the dependent restarted after the other was (Compose's restart: true).
+	Restart bool `json:"restart,omitempty"`
 }
 
 // Check is a test run inside a container.

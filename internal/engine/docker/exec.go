@@ -43,6 +43,13 @@ func (e *Engine) Exec(ctx context.Context, id string, exec engine.Exec) (int, er
 	// The connection does not know ctx: closing it is what ends the copying.
 	stop := context.AfterFunc(ctx, attached.Close)
 	defer stop()
+	if exec.Kill {
+		defer func() {
+			if ctx.Err() != nil {
+				e.killExec(context.WithoutCancel(ctx), created.ID)
+			}
+		}()
+	}
 
 	if exec.Resize != nil {
 		ctx, cancel := context.WithCancel(ctx)
