@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -13,15 +14,19 @@ import (
 )
 
 func (a *app) build() *cobra.Command {
-	return &cobra.Command{
-		Use:   "build [IMAGE…]",
+	var release string
+	command := &cobra.Command{
+		Use:   "build [IMAGE…] [--release RELEASE]",
 		Short: "Build images that are missing",
 		Long: `Build images of the cloud and what they extend, in parallel. An image whose content tag is
-there already is not built again. No IMAGE means all that the cloud uses.`,
+there already is not built again. No IMAGE means all that the cloud uses. With --release they are
+those of another release, so that an upgrade to it finds them there.`,
+		Example: `  copse build
+  copse build keystone --release 2026.1`,
 		ValidArgsFunction: a.completeImages,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			ctx := cmd.Context()
-			document, err := a.resolve(ctx, "", nil)
+			document, err := a.imagesAt(ctx, release)
 			if err != nil {
 				return err
 			}
@@ -32,6 +37,22 @@ there already is not built again. No IMAGE means all that the cloud uses.`,
 			return a.buildImages(ctx, images)
 		},
 	}
+	command.Flags().StringVar(&release, "release", "", "build for this `RELEASE` (default: that of each container)")
+	// The error is that of a flag that does not exist.
+	_ = command.RegisterFlagCompletionFunc("release", a.completeReleases)
+	return command
+}
+
+// imagesAt makes the document with the images of a release, "" for those that the cloud is at.
+func (a *app) imagesAt(ctx context.Context, release string) (*tree.Document, error) {
+	if release == "" {
+		return a.resolve(ctx, "", nil)
+	}
+	if err := a.checkRelease(release, false); err != nil {
+		return nil, err
+	}
+	document, _, err := a.releasing(ctx, "", nil, release)
+	return document, err
 }
 
 // chooseImages picks the named images of a document, by name or reference; no name is all.

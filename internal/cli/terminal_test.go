@@ -208,7 +208,7 @@ func TestInterruptDetaches(t *testing.T) {
 func TestNoSecretIsShown(t *testing.T) {
 	_, socket := fakeCloud(t)
 	for _, format := range []string{"human", "plain", "json"} {
-		for _, command := range []string{"ps --all", "tree", "health", "history", "changes", "change 1", "logs", "top", "secret ls", "secret rotate keystone-admin-password", "version", "plan", "up", "restart keystone", "images", "render compose", "openrc"} {
+		for _, command := range []string{"ps --all", "tree", "health", "history", "changes", "change 1", "logs", "top", "secret ls", "secret rotate keystone-admin-password", "version", "plan", "up", "upgrade --to 2026.1 --yes", "rollback keystone --yes", "prune", "restart keystone", "images", "render compose", "openrc"} {
 			var out, errs strings.Builder
 			args := append([]string{"--socket", socket, "--format", format}, strings.Fields(command)...)
 			run(context.Background(), args, Streams{In: strings.NewReader(""), Out: &out, Err: &errs}, fakeParts())

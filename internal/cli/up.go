@@ -127,7 +127,7 @@ func (a *app) buildMissing(ctx context.Context, document *tree.Document, referen
 		return nil
 	}
 	if a.global.host != "" {
-		return fmt.Errorf("cannot build %s on %s from here: run `copse build` there first", strings.Join(references, ", "), a.global.host)
+		return fmt.Errorf("cannot build %s on %s from here: run `copse build` there first, with --release for an upgrade", strings.Join(references, ", "), a.global.host)
 	}
 	missing := map[string]bool{}
 	for _, reference := range references {

@@ -34,7 +34,11 @@ func (v *View) release(s *plan.Step, kind plan.Kind) []string {
 		}
 	}
 	if s.NoReturn {
-		lines = append(lines, v.theme.bad("point of no return: after it the release before cannot be gone back to without loss"))
+		words := "point of no return"
+		if s.Impact == "" {
+			words += ": after it the release before cannot be gone back to without loss"
+		}
+		lines = append(lines, v.theme.bad(words))
 	}
 	return lines
 }
