@@ -23,7 +23,6 @@ import (
 	"copse/internal/deploy"
 	"copse/internal/engine"
 	"copse/internal/health"
-	hostprep "copse/internal/host"
 	"copse/internal/optionlist"
 	"copse/internal/proxy"
 	"copse/internal/secret"
@@ -166,7 +165,7 @@ func open(options Options) (*Agent, func() error, error) {
 	a.deployer, err = deploy.New(deploy.Options{
 		Store: db, Engine: options.Engine, Secrets: secrets,
 		Router: &router{proxies: map[string]*proxy.Proxy{}},
-		Host:   hostFiles{stateDir: options.StateDir, host: &hostprep.Host{EnginePID: options.EnginePID}}, Clock: wallClock{}, HostName: options.HostName,
+		Host:   a.hostFiles(), Clock: wallClock{}, HostName: options.HostName,
 		StateDir: options.StateDir, Logger: options.Log, Changes: options.Changes,
 	})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	hostprep "copse/internal/host"
+	"copse/internal/preflight"
 	"copse/internal/procfs"
 	"copse/internal/tree"
 )
@@ -23,7 +24,9 @@ import (
 // hostFiles is what deploy does to the host besides asking the engine.
 type hostFiles struct {
 	stateDir string
+	hostName string
 	host     *hostprep.Host
+	observer *preflight.Observer
 }
 
 // Look says what the host lacks of what sets ask of it.
@@ -108,6 +111,11 @@ func numericUser(user string) (uid, gid int, err error) {
 		return 0, 0, fmt.Errorf("group of user %q is not a number", user)
 	}
 	return uid, gid, nil
+}
+
+// Observe looks at what preflight compares a document with.
+func (h hostFiles) Observe(ctx context.Context, doc *tree.Document) (*preflight.Facts, error) {
+	return h.observer.Observe(ctx, doc, h.hostName)
 }
 
 // Listening says who listens on a port of this host, "" for nobody.
@@ -202,13 +210,4 @@ func (h hostFiles) Outliving(container string) ([]string, error) {
 		}
 	}
 	return programs, nil
-}
-
-// FreeSpace returns the bytes free for the state directory.
-func (h hostFiles) FreeSpace() (int64, error) {
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(h.stateDir, &fs); err != nil {
-		return 0, fmt.Errorf("cannot tell how much space is free for %s: %w", h.stateDir, err)
-	}
-	return int64(fs.Bavail) * fs.Bsize, nil
 }

@@ -48,6 +48,7 @@ func (a *Agent) routes() []apiRoute {
 	return []apiRoute{
 		{"GET /v1/version", a.getVersion},
 		{"POST /v1/plan", a.postPlan},
+		{"POST /v1/preflight", a.postPreflight},
 		{"POST /v1/changes", a.postChange},
 		{"GET /v1/changes", a.getChanges},
 		{"GET /v1/changes/{id}", a.getChange},

@@ -27,6 +27,9 @@ func (a *Agent) getLogs(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if id := r.URL.Query().Get("request"); id != "" {
+		return a.getRequestLogs(w, r, id, selected, options)
+	}
 	sources, err := a.logSources(r.Context(), selected, options)
 	if err != nil {
 		return err

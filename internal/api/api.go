@@ -231,6 +231,10 @@ type LogLine struct {
 	Generation int       `json:"generation"`
 	Stream     string    `json:"stream"`
 	Text       string    `json:"text"`
+	// Elapsed is the time since the first line, where one request was asked for.
+	Elapsed *float64 `json:"elapsed_seconds,omitempty"`
+	// Requests are the ids of requests in the text, where one request was asked for.
+	Requests []string `json:"requests,omitempty"`
 }
 
 // Process is one object of GET /v1/top.
@@ -294,6 +298,14 @@ type Secret struct {
 // It is the one answer that carries a secret; the socket is for root alone.
 type OpenRC struct {
 	Variables map[string]string `json:"variables"`
+}
+
+// PreflightRequest is the body of POST /v1/preflight.
+type PreflightRequest struct {
+	// Document is what is to run; without it, it is what is declared.
+	Document *tree.Document `json:"document,omitempty"`
+	// Names are containers, sets or components; none means the whole cloud.
+	Names []string `json:"names,omitempty"`
 }
 
 // ConfigRequest is the body of POST /v1/config.

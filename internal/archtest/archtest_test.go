@@ -78,6 +78,10 @@ func rules() []rule {
 			why:      "mechanisms are composed by deploy, not by each other",
 		},
 		{
+			packages: []string{"internal/preflight"}, own: []string{"internal/tree", "internal/plan", "internal/engine", "internal/procfs"},
+			why: "what is found of a host is compared with a document, and acted on elsewhere",
+		},
+		{
 			packages: []string{"internal/supervise"}, own: []string{"internal/tree", "internal/engine", "internal/store", "internal/health"},
 			why: "it decides and records; what it decides is done by deploy, which the agent gives it",
 		},

@@ -57,6 +57,9 @@ func (a *app) transit(ctx context.Context, t transition) error {
 	if p.Empty() {
 		return a.record(ctx, t, p)
 	}
+	if err := refused(p); err != nil {
+		return err
+	}
 	if err := a.agree(ctx, &t, p); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,18 +18,28 @@ import (
 // defaultTail is how many lines of each container are shown where nothing else is asked for.
 const defaultTail = 100
 
+// requestSince is how far back a request is searched for where nothing else is asked for.
+const requestSince = time.Hour
+
 func (a *app) logs() *cobra.Command {
 	var (
-		follow bool
-		since  string
-		tail   int
+		follow  bool
+		since   string
+		tail    int
+		request string
 	)
 	command := &cobra.Command{
-		Use:   "logs [NAME…] [-f] [--since TIME] [--tail N]",
+		Use:   "logs [NAME…] [-f] [--since TIME] [--tail N] [--request ID]",
 		Short: "Show what containers wrote, in the order of time",
 		Long: `Show what containers, sets or components wrote, in the order of time, each line with its
-container and generation. Without --since and --tail the last 100 lines of each container.`,
+container and generation. Without --since and --tail the last 100 lines of each container.
+
+With --request, the path of one request of OpenStack through all services, each line with the time
+since the first one. The id is what an API gives in the header X-Openstack-Request-Id, what the
+openstack client shows with an error, or any that stands in a log. Without --since, the last hour
+is searched.`,
 		Example: `  copse logs keystone -f
+  copse logs --request req-3f0e9c52-7c1d-4f0a-9d86-0b6c1d0a8a11
   copse logs --since 10m
   copse logs mariadb --since 2026-01-31T08:00:00Z --tail -1`,
 		ValidArgsFunction: a.completeNames,
@@ -44,11 +55,24 @@ container and generation. Without --since and --tail the last 100 lines of each 
 					query.Tail = -1
 				}
 			}
+			if request != "" {
+				for _, flag := range []string{"follow", "tail"} {
+					if cmd.Flags().Changed(flag) {
+						return &usageError{"--request shows all lines of a request that there are: leave out --" + flag}
+					}
+				}
+				query.Request, query.Tail = request, -1
+				if since == "" {
+					query.Since = a.view.Now().Add(-requestSince)
+				}
+				return a.showRequest(cmd.Context(), query)
+			}
 			return a.showLogs(cmd.Context(), query)
 		},
 	}
 	command.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what is written from now on")
 	command.Flags().StringVar(&since, "since", "", "from a `TIME` on: 10m, 2h, 3d, 2026-01-31, 2026-01-31T08:00:00Z")
+	command.Flags().StringVar(&request, "request", "", "only what services wrote about the request with this `ID`")
 	command.Flags().IntVar(&tail, "tail", defaultTail, "only the last `N` lines of each container; -1 for all")
 	return command
 }
@@ -125,4 +149,26 @@ func (a *app) logLines(ctx context.Context, c *client.Client, query *client.LogQ
 		}
 	}
 	return nil
+}
+
+// showRequest shows the lines of one request. That there is none is a failure, for scripts.
+func (a *app) showRequest(ctx context.Context, query client.LogQuery) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	renderer := a.view.Request(query.Request)
+	for line, err := range c.Logs(ctx, query) {
+		if err != nil {
+			return err
+		}
+		if err := renderer.Line(&line); err != nil {
+			return err
+		}
+	}
+	if renderer.Lines() == 0 {
+		return fmt.Errorf("no line since %s speaks of request %s: look further back with --since 1d; what a request that succeeds leaves in the logs is more with the value DEBUG",
+			query.Since.Format(time.RFC3339), query.Request)
+	}
+	return renderer.Close()
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"copse/internal/api"
+	"copse/internal/plan"
 	"copse/internal/tree"
 )
 
@@ -81,6 +82,9 @@ type LogQuery struct {
 	// Tail is how many of the last lines of each container; below zero asks for all.
 	Tail   int
 	Follow bool
+	// Request asks for the lines of one request of OpenStack, by its id; then all of them are
+	// wanted: Tail below zero and no Follow.
+	Request string
 }
 
 // Logs yields log lines in the order of time.
@@ -94,6 +98,9 @@ func (c *Client) Logs(ctx context.Context, q LogQuery) iter.Seq2[api.LogLine, er
 	}
 	if q.Follow {
 		query.Set("follow", "true")
+	}
+	if q.Request != "" {
+		query.Set("request", q.Request)
 	}
 	return stream[api.LogLine](ctx, c, "/v1/logs", query)
 }
@@ -121,6 +128,13 @@ func (c *Client) OpenRC(ctx context.Context) (*api.OpenRC, error) {
 		return nil, err
 	}
 	return &answer, nil
+}
+
+// Preflight says what on the agent's host stands in the way of what is to run there.
+func (c *Client) Preflight(ctx context.Context, request api.PreflightRequest) ([]plan.Finding, error) {
+	var findings []plan.Finding
+	err := c.post(ctx, "/v1/preflight", request, &findings)
+	return findings, err
 }
 
 // Config shows the configuration of the named containers as their services see it: of those that

@@ -25,6 +25,7 @@ import (
 
 	"copse/internal/change"
 	"copse/internal/engine"
+	"copse/internal/preflight"
 	"copse/internal/store"
 	"copse/internal/tree"
 )
@@ -80,11 +81,11 @@ type Host interface {
 	MakeProxyDirectory(dir, user string) error
 	// Listening says who listens on a port of this host, "" for nobody.
 	Listening(address string, port int, protocol string) (string, error)
+	// Observe looks at what preflight compares a document with.
+	Observe(ctx context.Context, doc *tree.Document) (*preflight.Facts, error)
 	// Outliving names the processes in the control group that a container's service has moved to,
 	// that is, the service and what goes on without it; one name for each.
 	Outliving(container string) ([]string, error)
-	// FreeSpace returns the bytes free for the state directory.
-	FreeSpace() (int64, error)
 	// Look says what the host lacks of what sets ask of it, by set, and what of that is refused
 	// because something is in the way. It touches nothing.
 	Look(ctx context.Context, preps []tree.HostPrep) (missing, refused map[string][]string, err error)

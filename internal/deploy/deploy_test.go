@@ -372,8 +372,8 @@ func TestRefusedBeforeAnythingIsTouched(t *testing.T) {
 		is      error
 		says    string
 	}{
-		{name: "port taken", prepare: func(w *world) { w.taken[5000] = "process 77 (nc -l 5000)" }, request: up(cloud()),
-			is: ErrInvalid, says: "tcp port 5000 at 192.0.2.1 is needed by proxy and taken by process 77 (nc -l 5000)"},
+		{name: "port taken", prepare: func(w *world) { w.taken[5000] = 77 }, request: up(cloud()),
+			is: ErrInvalid, says: "tcp 192.0.2.1:5000 is needed by proxy (for api) and taken by process 77 (nc)"},
 		{name: "disk full", prepare: func(w *world) { w.free = 1 << 20 }, request: up(cloud()), is: ErrInvalid, says: "make room"},
 		{name: "image missing", prepare: func(w *world) { w.engine.AnyImage = false }, request: up(cloud()),
 			is: ErrInvalid, says: "image copse/db:1 is not on this host: \"copse build\" makes it"},
@@ -569,7 +569,7 @@ func randomCloud(r *rapid.T) *tree.Document {
 func TestMovedPortsAreAskedAbout(t *testing.T) {
 	w := newWorld(t)
 	mustEnd(t, w.do(up(cloud())), change.Done)
-	w.taken[5000], w.taken[5001] = "process 1 (proxy)", "process 77 (nc -l 5001)"
+	w.taken[5000], w.taken[5001] = 1, 77
 	l := w.begin(0)
 	defer l.end()
 	changed := with("proxy", mode("better"))
@@ -583,7 +583,7 @@ func TestMovedPortsAreAskedAbout(t *testing.T) {
 	moved := with("proxy", mode("best"))
 	moved.Container("api").Frontend.Port = 5001
 	_, _, err = l.deployer.Submit(context.Background(), up(moved))
-	if err == nil || !strings.Contains(err.Error(), "port 5001 at 192.0.2.1 is needed by proxy and taken by process 77") {
+	if err == nil || !strings.Contains(err.Error(), "192.0.2.1:5001 is needed by proxy (for api) and taken by process 77") {
 		t.Errorf("error %v; want one that says who has port 5001", err)
 	}
 }
@@ -609,7 +609,7 @@ func TestBusyCloud(t *testing.T) {
 	}
 	<-going
 	w.mu.Lock()
-	w.taken[5000] = "process 1 (proxy)"
+	w.taken[5000] = 1
 	w.mu.Unlock()
 	var conflict *change.ConflictError
 	if _, _, err := l.deployer.Submit(context.Background(), request); !errors.As(err, &conflict) || conflict.Change != c.ID {

@@ -6,7 +6,6 @@ package deploy
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"copse/internal/change"
 	"copse/internal/plan"
@@ -48,24 +47,4 @@ func (d *Deployer) prepareHost(ctx context.Context, t *change.Run) error {
 func (d *Deployer) leaveHost(_ context.Context, t *change.Run) error {
 	t.Logf("the host stays prepared")
 	return nil
-}
-
-// inTheWay names what of a plan's preparation of the host is refused.
-func (d *Deployer) inTheWay(ctx context.Context, p *plan.Plan, doc *tree.Document) ([]string, error) {
-	var problems []string
-	for _, s := range p.Steps {
-		if s.Action != plan.PrepareHost {
-			continue
-		}
-		preps := doc.HostPreps(s.Host, func(set string) bool { return slices.Contains(s.Sets, set) })
-		_, refused, err := d.Host.Look(ctx, preps)
-		if err != nil {
-			return nil, err
-		}
-		for _, set := range tree.SortedKeys(refused) {
-			problems = append(problems, refused[set]...)
-		}
-	}
-	slices.Sort(problems)
-	return slices.Compact(problems), nil
 }

@@ -53,26 +53,17 @@ func (d *Deployer) Plan(ctx context.Context, r Request) (*plan.Plan, error) {
 }
 
 func (d *Deployer) plan(ctx context.Context, r Request) (*plan.Plan, *tree.Document, error) {
-	doc := r.Document
-	if doc == nil {
-		var err error
-		if doc, err = d.Document(); err != nil {
-			return nil, nil, err
-		}
-	}
-	if doc == nil {
-		return nil, nil, ErrNothingDeclared
-	}
-	if doc.Version > tree.DocumentVersion {
-		return nil, nil, fmt.Errorf("%w: its version is %d and this agent knows %d: run \"copse up\" with the newer copse, which replaces the agent",
-			ErrNewerDocument, doc.Version, tree.DocumentVersion)
+	doc, err := d.documentOf(r)
+	if err != nil {
+		return nil, nil, err
 	}
 	state, err := d.Observe(ctx, doc)
 	if err != nil {
 		return nil, nil, err
 	}
+	var refused map[string][]string
 	if starts(r.Kind) {
-		if state.HostMissing, _, err = d.Host.Look(ctx, doc.HostPreps(d.HostName, nil)); err != nil {
+		if state.HostMissing, refused, err = d.Host.Look(ctx, doc.HostPreps(d.HostName, nil)); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -80,7 +71,29 @@ func (d *Deployer) plan(ctx context.Context, r Request) (*plan.Plan, *tree.Docum
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
+	if p.Findings, err = d.planFindings(ctx, p, doc, refused); err != nil {
+		return nil, nil, err
+	}
 	return p, doc, nil
+}
+
+// documentOf is the document that a request is about.
+func (d *Deployer) documentOf(r Request) (*tree.Document, error) {
+	doc := r.Document
+	if doc == nil {
+		var err error
+		if doc, err = d.Document(); err != nil {
+			return nil, err
+		}
+	}
+	if doc == nil {
+		return nil, ErrNothingDeclared
+	}
+	if doc.Version > tree.DocumentVersion {
+		return nil, fmt.Errorf("%w: its version is %d and this agent knows %d: run \"copse up\" with the newer copse, which replaces the agent",
+			ErrNewerDocument, doc.Version, tree.DocumentVersion)
+	}
+	return doc, nil
 }
 
 // Submit plans the request and starts the change that does it. Where there is nothing to do,
@@ -104,7 +117,7 @@ func (d *Deployer) Submit(ctx context.Context, r Request) (*change.Change, *plan
 	if err := d.runner.Busy(subjects(r, p)); err != nil {
 		return nil, p, err
 	}
-	if err := d.preflight(ctx, p, doc); err != nil {
+	if err := refuse(p); err != nil {
 		return nil, p, err
 	}
 	versions, err := d.ensureSecrets(doc)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	"copse/internal/engine"
 	"copse/internal/engine/fake"
 	"copse/internal/plan"
+	"copse/internal/preflight"
 	"copse/internal/store"
 	"copse/internal/tree"
 )
@@ -34,8 +36,8 @@ type world struct {
 	storeDir string
 
 	mu sync.Mutex
-	// taken are the ports that foreign processes have, dirs the directories of generations.
-	taken map[int]string
+	// taken are the ports that foreign processes have, by their numbers, dirs the directories of generations.
+	taken map[int]int
 	dirs  map[string]bool
 	// outliving are the processes in the control group of a container that left its own.
 	outliving []string
@@ -48,7 +50,7 @@ func newWorld(t testing.TB) *world {
 	w := &world{
 		t: t, clock: &clock{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)},
 		secrets: &secrets{versions: map[string]int{}}, router: &router{},
-		storeDir: t.TempDir(), taken: map[int]string{}, dirs: map[string]bool{}, free: 1 << 40,
+		storeDir: t.TempDir(), taken: map[int]int{}, dirs: map[string]bool{}, free: 1 << 40,
 		prepared: map[string]bool{}, refused: map[string]bool{},
 	}
 	w.engine = &fake.Engine{Now: w.clock.Now, Sleep: w.clock.Sleep, AnyImage: true, Program: w.program}
@@ -281,13 +283,30 @@ func (w *world) RemoveAll(dir string) error {
 func (w *world) MakeProxyDirectory(string, string) error { return nil }
 
 // Listening implements Host.
-func (w *world) Listening(_ string, port int, _ string) (string, error) { return w.taken[port], nil }
+func (w *world) Listening(_ string, port int, _ string) (string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if pid, taken := w.taken[port]; taken {
+		return fmt.Sprintf("process %d (nc)", pid), nil
+	}
+	return "", nil
+}
+
+// Observe implements Host.
+func (w *world) Observe(context.Context, *tree.Document) (*preflight.Facts, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	facts := &preflight.Facts{Disks: []preflight.Disk{{Path: "/state", For: "tests", Free: w.free, Least: 256 << 20}}}
+	for port, pid := range w.taken {
+		facts.Listeners = append(facts.Listeners, preflight.Listener{
+			Protocol: "tcp", Address: netip.IPv4Unspecified(), Port: port, Owner: preflight.Owner{PID: pid, Command: "nc"},
+		})
+	}
+	return facts, nil
+}
 
 // Outliving implements Host.
 func (w *world) Outliving(string) ([]string, error) { return w.outliving, nil }
-
-// FreeSpace implements Host.
-func (w *world) FreeSpace() (int64, error) { return w.free, nil }
 
 // Look implements Host.
 func (w *world) Look(_ context.Context, preps []tree.HostPrep) (missing, refused map[string][]string, err error) {

@@ -133,6 +133,10 @@ type Info struct {
 	// MissingCapabilities are those that the host cannot give ("SYS_RESOURCE"); a privileged
 	// container is composed without them.
 	MissingCapabilities []string `json:"missing_capabilities,omitempty"`
+	// SecurityOptions are the protections in use: "seccomp", "apparmor", "selinux"…; nil: not known.
+	SecurityOptions []string `json:"security_options,omitempty"`
+	// Unlimited are the resources whose limits are not enforced: "memory", "processes", "CPU".
+	Unlimited []string `json:"unlimited,omitempty"`
 }
 
 // State is a container's state in the engine's words.

@@ -112,6 +112,8 @@ type Plan struct {
 	Build []string `json:"build,omitempty"`
 	// Notes say what the operator should know: disagreements, what will happen to virtual machines.
 	Notes []string `json:"notes,omitempty"`
+	// Findings are what preflight has found on the host; Make leaves them out.
+	Findings []Finding `json:"findings,omitempty"`
 }
 
 // Empty reports whether there is nothing to do.

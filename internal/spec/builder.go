@@ -32,6 +32,7 @@ type builder struct {
 
 	secrets map[string]*declaredSecret
 	volumes map[string]*parsedSet // by name, the set that declares it
+	shared  map[string]string     // by the engine's name of a volume, why several components write to it
 	made    []*madeContainer
 	byName  map[string]*madeContainer
 	// elsewhere has the containers of sets that the cloud leaves out, by name.
@@ -145,7 +146,7 @@ func (b *builder) selectSets() {
 
 // declare collects what sets declare for all: secrets and volumes.
 func (b *builder) declare() {
-	b.secrets, b.volumes = map[string]*declaredSecret{}, map[string]*parsedSet{}
+	b.secrets, b.volumes, b.shared = map[string]*declaredSecret{}, map[string]*parsedSet{}, map[string]string{}
 	for _, set := range b.sets {
 		for _, name := range tree.SortedKeys(set.project.Secrets) {
 			at := []string{"secrets", name}
@@ -175,6 +176,11 @@ func (b *builder) declare() {
 				continue
 			}
 			b.volumes[name] = set
+			d := decoder{src: set.src}
+			var ext volumeExtension
+			d.extensionOf(set.project.Volumes[name].Extensions, &ext, []string{"volumes", name})
+			b.faults = append(b.faults, d.faults...)
+			b.shared[b.volumeName(name)] = ext.Shared
 		}
 	}
 }
@@ -232,7 +238,7 @@ func (b *builder) document() *tree.Document {
 		}
 	}
 	for _, name := range tree.SortedKeys(volumes) {
-		doc.Volumes = append(doc.Volumes, tree.Volume{Host: b.input.host, Name: name})
+		doc.Volumes = append(doc.Volumes, tree.Volume{Host: b.input.host, Name: name, Shared: b.shared[name]})
 	}
 	for _, name := range tree.SortedKeys(b.secrets) {
 		if b.secrets[name].used {

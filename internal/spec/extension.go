@@ -79,6 +79,12 @@ type secretExtension struct {
 	Description string `yaml:"description"`
 }
 
+// volumeExtension is what stands below x-copse of a volume.
+type volumeExtension struct {
+	// Shared is the reason why containers of several components write to it.
+	Shared string `yaml:"shared"`
+}
+
 // setExtension is what stands below x-copse at the top of a set's file.
 type setExtension struct {
 	Description string `yaml:"description"`

@@ -79,6 +79,8 @@ type Volume struct {
 	Host string `json:"host"`
 	// Name is the engine's name for it, e.g. "copse_mariadb".
 	Name string `json:"name"`
+	// Shared is the reason why containers of several components write to it; "" where one alone does.
+	Shared string `json:"shared,omitempty"`
 }
 
 // Secret declares a secret: how it is made, never its value.

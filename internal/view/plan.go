@@ -56,6 +56,7 @@ func (v *View) Plan(p *plan.Plan) error {
 	for _, note := range p.Notes {
 		b.WriteString(v.theme.warn("note: ") + v.wrapped(clean(note), "      ") + "\n")
 	}
+	v.findings(&b, p.Findings)
 	b.WriteString(v.planSummary(p) + "\n")
 	return v.Text([]byte(b.String()))
 }

@@ -115,6 +115,8 @@ func (e *Engine) Info(ctx context.Context) (engine.Info, error) {
 		CPUs:                info.NCPU,
 		Memory:              info.MemTotal,
 		MissingCapabilities: append([]string(nil), e.missing...),
+		SecurityOptions:     securityOptions(info.SecurityOptions),
+		Unlimited:           unlimited(info),
 	}, nil
 }
 
