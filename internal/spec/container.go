@@ -202,7 +202,7 @@ func (b *builder) role(d *decoder, c *madeContainer, ext *serviceExtension, at [
 
 // update says how the container is replaced.
 func (b *builder) update(d *decoder, c *madeContainer, s *types.ServiceConfig, ext *serviceExtension, at []string) {
-	c.Update = tree.Update{Order: tree.StopFirst, Rollback: tree.RollbackClass(orDefault(ext.Rollback, string(tree.RollbackFree))), Hold: ext.Hold}
+	c.Update = tree.Update{Order: tree.StopFirst, Rollback: tree.RollbackClass(orDefault(ext.Rollback, string(tree.RollbackFree))), Hold: ext.Hold, ReplaceAfter: ext.ReplaceAfter}
 	if !slices.Contains(rollbackClasses, string(c.Update.Rollback)) {
 		d.fault(append(slices.Clone(at), extension, "rollback"), "unknown class %q%s; known are %v", c.Update.Rollback, nearest.Hint(string(c.Update.Rollback), rollbackClasses), rollbackClasses)
 	}

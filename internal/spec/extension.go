@@ -28,6 +28,8 @@ type serviceExtension struct {
 	Rollback string `yaml:"rollback"`
 	// Hold keeps requests waiting at the front ends that depend on the container while it is replaced.
 	Hold bool `yaml:"hold"`
+	// ReplaceAfter names containers that are replaced before it, where one change replaces both.
+	ReplaceAfter []string `yaml:"replace_after"`
 	// OwnCgroup moves the service's process out of the container's control group.
 	OwnCgroup bool `yaml:"own_cgroup"`
 	// Privileges gives the reason for everything beyond the default.

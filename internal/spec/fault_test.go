@@ -103,6 +103,8 @@ func TestFaults(t *testing.T) {
 		{"no check", edit(apiFile, `healthcheck: {test: "check me"}`, ""), []string{"service api: healthcheck: is missing"}},
 		{"check without a command", edit(apiFile, `test: "check me"`, "test: [NONE]"), []string{"service api: healthcheck.test"}},
 		{"unknown rollback class", edit(apiFile, "image: api", "image: api\n      rollback: fre"), []string{"service api: x-copse.rollback: unknown class", `"free"`}},
+		{"replaced after nobody", edit(apiFile, "image: api", "image: api\n      replace_after: [dbb]"), []string{"service api: x-copse.replace_after: there is no container \"dbb\"", `"db"`}},
+		{"replaced in a circle", edit(baseFile, "image: db,", "image: db, replace_after: [api],"), []string{"x-copse.replace_after: containers wait for each other", "api → db → api"}},
 		{"update that carries on", edit(apiFile, "command: [api]", "deploy: {update_config: {failure_action: continue}}"), []string{"service api: deploy.update_config.failure_action"}},
 		{"foreign network mode", edit(apiFile, "command: [api]", "network_mode: 'service:db'"), []string{"service api: network_mode: \"service:db\" is not honoured"}},
 		{"undeclared volume", edit(baseFile, "[data:/data]", "[dta:/data]"), []string{"service db: volumes.0: no set declares a volume \"dta\"", `"data"`}},

@@ -4,6 +4,7 @@
 package spec
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -50,6 +51,32 @@ func (b *builder) link() {
 		}
 		first := b.byName[cycle.Path[0]]
 		b.fault(first.fault("depends_on."+cycle.Path[1], "%s", cycle.Error()))
+		return
+	}
+	b.linkReplacements(containers)
+}
+
+// linkReplacements checks that the order of replacements fits what depends on what, so that any part
+// of both has an order. What is named and in a set that the cloud leaves out is no matter: it is never
+// replaced.
+func (b *builder) linkReplacements(containers []tree.Container) {
+	for i := range containers {
+		c := &containers[i]
+		depends := slices.Clone(c.Depends)
+		for _, name := range c.Update.ReplaceAfter {
+			switch {
+			case b.byName[name] != nil:
+				depends = append(depends, tree.Dependency{Name: name})
+			case b.elsewhere[name] == nil:
+				b.fault(b.byName[c.Name].fault(extension+".replace_after", "there is no container %q%s", name, nearest.Hint(name, tree.SortedKeys(b.byName))))
+			}
+		}
+		c.Depends = depends
+	}
+	if cycle := (*tree.CycleError)(nil); len(b.faults) == 0 {
+		if _, err := tree.InOrder(containers); errors.As(err, &cycle) {
+			b.fault(b.byName[cycle.Path[0]].fault(extension+".replace_after", "%s, with what depends on what", cycle.Error()))
+		}
 	}
 }
 

@@ -97,7 +97,11 @@ func (b *builder) configs(d *decoder, c *madeContainer, s *types.ServiceConfig, 
 		if config.File != "" {
 			name := path.Join("sets", c.Set, config.File)
 			content, err := readFile(b.input.catalogue.files, name)
-			if err == nil {
+			switch {
+			case err != nil:
+			case strings.HasPrefix(string(content), "#!"): // a program's dollar signs are its own
+				file.Content = string(content)
+			default:
 				file.Content, err = b.interpolate(string(content))
 			}
 			if err != nil {

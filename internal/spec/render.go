@@ -43,6 +43,7 @@ func RenderCompose(doc *tree.Document, opts RenderOptions) ([]byte, error) {
 		}
 	}
 	setDefault(&opts.FirstPort, 10000)
+	doc = withoutUpgrades(doc)
 	r := renderer{doc: doc, options: opts}
 	file := &composeDocument{Name: doc.Cloud, Services: map[string]*composeService{}, Volumes: map[string]composeVolume{}, Secrets: map[string]composeFileRef{}, Configs: map[string]composeContent{}}
 	for i := range doc.Containers {

@@ -349,6 +349,9 @@ type Update struct {
 	// Hold has the proxy keep new requests waiting at all front ends that depend on the container,
 	// while it is replaced.
 	Hold bool `json:"hold,omitempty"`
+	// ReplaceAfter names containers that are replaced first, where one change replaces both. Other
+	// than a dependency it says nothing of who needs whom, and nothing when either stays.
+	ReplaceAfter []string `json:"replace_after,omitempty"`
 }
 
 // RollbackClass says until when a container can go back to an older release without loss.

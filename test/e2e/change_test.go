@@ -55,8 +55,9 @@ func (s *suite) secretRotated(t *testing.T) {
 	}
 	cause := ": secret keystone_database"
 	s.apply(t, []string{
-		"run databases" + cause, "run keystone-db-sync" + cause, "run keystone-fernet-setup" + cause,
+		"run databases" + cause, "run keystone-db-expand" + cause, "run keystone-fernet-setup" + cause,
 		"run keystone-credential-setup" + cause, "run keystone-bootstrap" + cause, "replace keystone" + cause,
+		"run keystone-db-contract" + cause,
 	}, "keystone")
 }
 

@@ -23,7 +23,7 @@ func (s *suite) commands(t *testing.T) {
 	}{
 		{[]string{"ps"}, []string{"keystone", "healthy", "2025.1", "openstack-interface"},
 			[]string{"set", "name", "component", "generation", "release", "image", "engine_id", "state", "health", "started_at", "restarts"}},
-		{[]string{"ps", "--all"}, []string{"keystone-db-sync", "completed"}, []string{"job"}},
+		{[]string{"ps", "--all"}, []string{"keystone-db-expand", "completed"}, []string{"job"}},
 		{[]string{"tree"}, []string{testcloud.Name, "├── database-control", "mariadb", "healthy"}, []string{"path", "health", "containers"}},
 		{[]string{"health"}, []string{"haproxy", "healthy"}, []string{"container", "check", "test", "health", "at", "took_seconds", "failures"}},
 		{[]string{"history", "keystone"}, []string{"keystone.", "active", "not created yet"},
