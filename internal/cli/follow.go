@@ -6,7 +6,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"copse/internal/api"
 	"copse/internal/client"
@@ -102,50 +101,6 @@ func (a *app) record(ctx context.Context, t transition, p *plan.Plan) error {
 		return c.Submit(context.WithoutCancel(ctx), t.request)
 	})
 	return err
-}
-
-// agree asks what has to be asked.
-func (a *app) agree(ctx context.Context, t *transition, p *plan.Plan) error {
-	if t.yes {
-		return nil
-	}
-	var dangers, ends []string
-	for _, s := range p.Steps {
-		if s.Dangerous {
-			dangers = append(dangers, string(s.Action)+" "+s.Container)
-		}
-		if s.NoReturn {
-			ends = append(ends, s.Container)
-		}
-	}
-	if !a.interactive() {
-		switch {
-		case len(dangers) > 0:
-			return fmt.Errorf("cannot ask whether to %s, which loses data or virtual machines: give --yes", strings.Join(dangers, ", "))
-		case len(ends) > 0:
-			return fmt.Errorf("cannot ask whether to pass the point of no return (%s): give --yes", strings.Join(ends, ", "))
-		case t.unattended:
-			return nil
-		}
-		return fmt.Errorf("cannot ask whether to go on with `copse %s`, for there is no terminal: give --yes", t.request.Kind)
-	}
-	question := t.question
-	if question == "" && len(dangers) > 0 {
-		question = "This loses data or virtual machines. Go on?"
-	}
-	if question == "" {
-		return nil
-	}
-	if err := a.confirm(ctx, question); err != nil {
-		return err
-	}
-	if len(ends) > 0 && t.typed == "" {
-		t.typed, t.typedReason = "yes", "After "+strings.Join(ends, ", ")+" the release before cannot be gone back to without loss."
-	}
-	if t.typed != "" {
-		return a.confirmTyped(ctx, t.typedReason, t.typed)
-	}
-	return nil
 }
 
 // follow shows a change until it has ended and tells how it went.

@@ -55,7 +55,7 @@ With --dry-run the plan alone is shown; the exit code is 2 where there is someth
 			if dryRun {
 				return a.showPlan(ctx, request)
 			}
-			t := transition{
+			return a.transit(ctx, transition{
 				request:    request,
 				yes:        yes,
 				detach:     detach,
@@ -63,12 +63,7 @@ With --dry-run the plan alone is shown; the exit code is 2 where there is someth
 				unattended: true,
 				prepare:    a.imagesBack,
 				next:       "it stays as it is now; `copse up" + strings.Join(append([]string{""}, names...), " ") + " --unpin` follows the cloud file again",
-			}
-			if restore {
-				t.question = "This puts saved data back. WHAT WAS WRITTEN SINCE IS LOST. Go on?"
-				t.typed, t.typedReason = "yes", "What was written since the data were saved cannot be brought back."
-			}
-			return a.transit(ctx, t)
+			})
 		},
 	}
 	flags := command.Flags()

@@ -267,7 +267,11 @@ func agentCommand(ts *testscript.TestScript, neg bool, args []string) {
 		agent.Script = clienttest.Replacing(agent)
 	case "restores":
 		p := clienttest.RollbackPlan()
-		p.Steps[0].Dangerous = true
+		p.Steps = append([]plan.Step{{
+			Host: "node-1", Container: "keystone-db-restore", Component: "keystone", Action: plan.Run, Phase: tree.Restore, Dangerous: true,
+			Causes: []string{"keystone goes back to 2025.1, which cannot work with its data"},
+			Impact: "everything written to keystone since 2026-01-02 03:04:05 UTC is lost for good; keystone is away meanwhile",
+		}}, p.Steps...)
 		agent.Plans[plan.Rollback] = p
 	case "plans-nothing":
 		agent.Plans = map[plan.Kind]plan.Plan{plan.Up: {Kind: plan.Up, Revision: 7}, plan.Upgrade: {Kind: plan.Upgrade, Revision: 7}}

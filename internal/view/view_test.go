@@ -91,7 +91,7 @@ func TestGolden(t *testing.T) {
 		"ps":   func(v *View) error { return v.Containers(containers(), pins()) },
 		"plan": func(v *View) error { return v.Plan(fullPlan()) },
 		"tree": func(v *View) error {
-			return v.Tree("north", []tree.Set{{Path: "database", Description: "The database of all services"}, {Path: "identity"}, {Path: "identity/keystone"}, {Path: "network"}}, containers())
+			return v.Tree("north", []tree.Set{{Path: "database", Description: "The database of all services"}, {Path: "identity"}, {Path: "identity/keystone", Version: 12}, {Path: "network"}}, containers())
 		},
 		"changes": func(v *View) error {
 			return v.Changes([]api.Change{
