@@ -65,6 +65,9 @@ func (d *Deployer) number(t *change.Run) (*tree.Generation, error) {
 	if _, err := t.Get(dataCause, &g.Cause); err != nil {
 		return nil, err
 	}
+	if _, err := t.Get(dataOf, &g.Of); err != nil {
+		return nil, err
+	}
 	g.Identity = g.Container.Identity(g.SecretVersions)
 	err := d.Store.Update(func(tx *store.Tx) error {
 		n, err := store.NextSequence(tx, sequence)

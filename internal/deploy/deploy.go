@@ -58,6 +58,8 @@ type Secrets interface {
 	Rotate(secret tree.Secret) (version int, err error)
 	// Versions returns the current versions by name.
 	Versions() (map[string]int, error)
+	// Created says when a version was made; secret.ErrNotFound where it is not kept.
+	Created(name string, version int) (time.Time, error)
 	// Place writes the copies for one container below a directory, one file a mount, named as the secret.
 	Place(dir string, mounts []tree.SecretMount, versions map[string]int) error
 }

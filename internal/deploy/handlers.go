@@ -264,7 +264,24 @@ func (d *Deployer) commit(ctx context.Context, t *change.Run) error {
 		return err
 	}
 	g.State, g.Activated = tree.Active, t.Now()
-	return t.Commit(func(tx *store.Tx) error { return activate(tx, g, previous) })
+	pins, err := d.rememberPins(t)
+	if err != nil {
+		return err
+	}
+	var rewinds []plan.Rewind
+	if _, err := t.Get(dataRewinds, &rewinds); err != nil {
+		return err
+	}
+	return t.Commit(func(tx *store.Tx) error {
+		// The pins come first: what they name is kept.
+		if err := d.savePins(tx, pins); err != nil {
+			return err
+		}
+		if err := d.rewind(tx, rewinds); err != nil {
+			return err
+		}
+		return activate(tx, g, previous)
+	})
 }
 
 func (d *Deployer) uncommit(_ context.Context, t *change.Run) error {
@@ -276,7 +293,21 @@ func (d *Deployer) uncommit(_ context.Context, t *change.Run) error {
 	if err != nil {
 		return err
 	}
+	var former []pinChange
+	if _, err := t.Get(dataFormerPins, &former); err != nil {
+		return err
+	}
+	var rewinds []plan.Rewind
+	if _, err := t.Get(dataRewinds, &rewinds); err != nil {
+		return err
+	}
 	return t.Commit(func(tx *store.Tx) error {
+		if err := d.savePins(tx, former); err != nil {
+			return err
+		}
+		if err := d.unwind(tx, rewinds); err != nil {
+			return err
+		}
 		g.State, g.Activated = tree.Preparing, time.Time{}
 		if err := saveGeneration(tx, g); err != nil {
 			return err

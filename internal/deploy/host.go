@@ -14,7 +14,7 @@ import (
 
 // starts reports whether a kind of change starts containers, for which the host must be ready.
 func starts(kind plan.Kind) bool {
-	return kind == plan.Up || kind == plan.Start || kind == plan.Restart
+	return kind == plan.Up || kind == plan.Upgrade || kind == plan.Rollback || kind == plan.Start || kind == plan.Restart
 }
 
 // PrepareHost makes true of the host what the declared cloud asks of it, and tells each thing

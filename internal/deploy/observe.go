@@ -23,7 +23,13 @@ func (d *Deployer) Observe(ctx context.Context, doc *tree.Document) (*plan.State
 		if state.Revision, err = tx.Revision(); err != nil {
 			return err
 		}
-		state.Active, err = allActive(tx, d.HostName)
+		if state.Active, err = allActive(tx, d.HostName); err != nil {
+			return err
+		}
+		if state.Kept, err = allKept(tx, d.HostName); err != nil {
+			return err
+		}
+		state.Pins, err = pinsByName(tx, d.HostName)
 		return err
 	})
 	if err != nil {
@@ -59,17 +65,24 @@ func (d *Deployer) Observe(ctx context.Context, doc *tree.Document) (*plan.State
 		if doc.Containers[i].Host != d.HostName {
 			continue
 		}
-		reference := doc.Containers[i].Spec.Image
-		if _, seen := state.Images[reference]; seen {
-			continue
+		if err := d.lookUp(ctx, state, doc.Containers[i].Spec.Image); err != nil {
+			return nil, err
 		}
-		_, err := d.Engine.Image(ctx, reference)
-		if err != nil && !errors.Is(err, engine.ErrNotFound) {
-			return nil, fmt.Errorf("cannot look up image %s: %w", reference, err)
-		}
-		state.Images[reference] = err == nil
 	}
 	return state, nil
+}
+
+// lookUp notes in a state whether an image is there.
+func (d *Deployer) lookUp(ctx context.Context, state *plan.State, reference string) error {
+	if _, seen := state.Images[reference]; seen {
+		return nil
+	}
+	_, err := d.Engine.Image(ctx, reference)
+	if err != nil && !errors.Is(err, engine.ErrNotFound) {
+		return fmt.Errorf("cannot look up image %s: %w", reference, err)
+	}
+	state.Images[reference] = err == nil
+	return nil
 }
 
 // outliving finds what goes on running without the containers that started it.

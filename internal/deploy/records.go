@@ -22,9 +22,6 @@ const (
 
 const currentDocument = "current"
 
-// keptGenerations is how many superseded generations of a container are kept to go back to.
-const keptGenerations = 3
-
 func containerKey(host, name string) string { return host + "/" + name }
 
 func generationKey(host, name string, number int) string {
@@ -118,29 +115,6 @@ func activate(tx *store.Tx, g *tree.Generation, previous int) error {
 		}
 	}
 	return forget(tx, host, name)
-}
-
-// forget drops the records of a container's generations beyond those that are kept. Failed
-// ones are kept as long, for the history.
-func forget(tx *store.Tx, host, name string) error {
-	var ended []int
-	err := store.EachPrefix(tx, generationBucket, containerKey(host, name)+"/", func(_ string, g tree.Generation) error {
-		if g.State != tree.Active && g.State != tree.Preparing {
-			ended = append(ended, g.Number)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	slices.Sort(ended)
-	for len(ended) > keptGenerations {
-		if err := store.Delete(tx, generationBucket, generationKey(host, name, ended[0])); err != nil {
-			return err
-		}
-		ended = ended[1:]
-	}
-	return nil
 }
 
 // Route is where a front end's requests go: two slots, so that one generation can take over

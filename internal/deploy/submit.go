@@ -52,7 +52,7 @@ func (d *Deployer) Plan(ctx context.Context, r Request) (*plan.Plan, error) {
 	return p, nil
 }
 
-func (d *Deployer) plan(ctx context.Context, r Request) (*plan.Plan, *tree.Document, error) {
+func (d *Deployer) plan(ctx context.Context, r Request) (*plan.Plan, *basis, error) {
 	doc, err := d.documentOf(r)
 	if err != nil {
 		return nil, nil, err
@@ -61,20 +61,24 @@ func (d *Deployer) plan(ctx context.Context, r Request) (*plan.Plan, *tree.Docum
 	if err != nil {
 		return nil, nil, err
 	}
+	if doc, err = d.pinned(ctx, r, doc, state); err != nil {
+		return nil, nil, err
+	}
 	var refused map[string][]string
 	if starts(r.Kind) {
 		if state.HostMissing, refused, err = d.Host.Look(ctx, doc.HostPreps(d.HostName, nil)); err != nil {
 			return nil, nil, err
 		}
 	}
-	p, err := plan.Make(r.Kind, doc, state, r.Options)
+	decision, err := plan.Decide(r.Kind, doc, state, r.Options)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
+	p := decision.Plan
 	if p.Findings, err = d.planFindings(ctx, p, doc, refused); err != nil {
 		return nil, nil, err
 	}
-	return p, doc, nil
+	return p, &basis{document: doc, state: state, decision: decision}, nil
 }
 
 // documentOf is the document that a request is about.
@@ -103,15 +107,21 @@ func (d *Deployer) Submit(ctx context.Context, r Request) (*change.Change, *plan
 	d.submitting.Lock()
 	defer d.submitting.Unlock()
 
-	p, doc, err := d.plan(ctx, r)
+	p, on, err := d.plan(ctx, r)
 	if err != nil {
 		return nil, nil, err
 	}
+	doc := on.document
 	if r.Revision != nil && *r.Revision != p.Revision {
 		return nil, p, fmt.Errorf("%w: it was made from revision %d, and the cloud is at %d: look at the plan again", ErrStale, *r.Revision, p.Revision)
 	}
 	if p.Empty() {
-		return nil, p, d.Store.Update(func(tx *store.Tx) error { return d.declare(tx, r, doc) })
+		return nil, p, d.Store.Update(func(tx *store.Tx) error {
+			if err := d.writePins(tx, on.decision.Pins, 0, on.state.Active); err != nil {
+				return err
+			}
+			return d.declare(tx, r, doc)
+		})
 	}
 	// Before anything else is found fault with: what is in the way may be that change's doing.
 	if err := d.runner.Busy(subjects(r, p)); err != nil {
@@ -131,7 +141,12 @@ func (d *Deployer) Submit(ctx context.Context, r Request) (*change.Change, *plan
 	if r.Kind.Runs() {
 		versions = inUse(versions, active)
 	}
-	spec := d.tasks(p, doc, active, versions)
+	if err := d.keptSecrets(p, on.state); err != nil {
+		return nil, p, err
+	}
+	spec := d.tasks(p, on, active, versions)
+	left := attachPins(&spec, doc, on.decision.Pins)
+	attachRewinds(&spec, on.decision.Rewinds)
 	spec.Kind, spec.User, spec.Atomic = string(r.Kind), r.User, r.Atomic
 	spec.Summary = summary(r, p)
 	spec.Subjects = subjects(r, p)
@@ -149,6 +164,9 @@ func (d *Deployer) Submit(ctx context.Context, r Request) (*change.Change, *plan
 			return d.recordRuns(tx, r.Kind, id, p)
 		}
 		if _, err := tx.BumpRevision(); err != nil {
+			return err
+		}
+		if err := d.writePins(tx, left, id, active); err != nil {
 			return err
 		}
 		return d.declare(tx, r, doc)
@@ -188,6 +206,7 @@ func summary(r Request, p *plan.Plan) string {
 	}
 	word := map[plan.Kind]string{
 		plan.Up: "bring up", plan.Start: "start", plan.Stop: "stop", plan.Restart: "restart", plan.Down: "take down",
+		plan.Upgrade: "upgrade", plan.Rollback: "roll back",
 		plan.RunNow: "run", plan.Scheduled: "run",
 	}[r.Kind]
 	if r.Kind == plan.Down && r.Options.Volumes {

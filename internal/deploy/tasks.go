@@ -50,15 +50,22 @@ const (
 	dataRan        = "ran"        // bool, set by retire: whether what is replaced ran before
 	dataEngineID   = "engine_id"
 	dataVolume     = "volume"
-	dataHostPreps  = "host" // []tree.HostPrep, of prepare-host
+	dataOf         = "of"          // int, of create: the generation whose content is made again
+	dataPins       = "pins"        // []pinChange, of commit
+	dataRewinds    = "rewinds"     // []plan.Rewind, of commit: runs that do not count any more
+	dataFormerPins = "former_pins" // []pinChange, set by commit: what its undo puts back
+	dataHostPreps  = "host"        // []tree.HostPrep, of prepare-host
 )
 
 // builder turns the steps of a plan into tasks.
 type builder struct {
 	spec     change.Spec
 	document *tree.Document
+	state    *plan.State
 	active   map[string]*tree.Generation
 	versions map[string]int
+	// begun has what is done already for containers that are stopped before data is put back.
+	begun map[string]begun
 	// last is the task after which a container is done with.
 	last map[string]change.TaskID
 	lane int
@@ -67,10 +74,17 @@ type builder struct {
 }
 
 // tasks turns a plan into a change; each step is a lane.
-func (d *Deployer) tasks(p *plan.Plan, doc *tree.Document, active map[string]*tree.Generation, versions map[string]int) change.Spec {
-	b := &builder{document: doc, active: active, versions: versions, last: map[string]change.TaskID{}}
-	for _, s := range p.Steps {
-		b.lane++
+func (d *Deployer) tasks(p *plan.Plan, on *basis, active map[string]*tree.Generation, versions map[string]int) change.Spec {
+	b := &builder{
+		document: on.document, state: on.state, active: active, versions: versions,
+		last: map[string]change.TaskID{}, begun: map[string]begun{},
+	}
+	for i, s := range p.Steps {
+		b.lane = i + 1
+		if s.Phase == tree.Restore {
+			b.stopAll(p, s.Component)
+			b.lane = i + 1
+		}
 		var after []change.TaskID
 		for _, name := range s.After {
 			if id, ok := b.last[name]; ok {
@@ -115,7 +129,18 @@ func (b *builder) declared(s plan.Step) tree.Container {
 			return g.Container
 		}
 	}
+	if kept := b.kept(s); kept != nil {
+		return kept.Container
+	}
 	return *b.document.Container(s.Container)
+}
+
+// kept returns the generation whose content a step makes again, nil where it makes what is declared.
+func (b *builder) kept(s plan.Step) *tree.Generation {
+	if s.To == 0 {
+		return nil
+	}
+	return b.state.KeptGeneration(s.Container, s.To)
 }
 
 // secretsFor returns the versions of a container's secrets: the current ones, but those of the
@@ -124,6 +149,8 @@ func (b *builder) secretsFor(s plan.Step, c *tree.Container) map[string]int {
 	source := b.versions
 	if s.Action == plan.Recreate {
 		source = b.active[s.Container].SecretVersions
+	} else if kept := b.kept(s); kept != nil {
+		source = kept.SecretVersions
 	}
 	versions := map[string]int{}
 	for _, m := range c.Secrets {
@@ -134,7 +161,11 @@ func (b *builder) secretsFor(s plan.Step, c *tree.Container) map[string]int {
 
 func (b *builder) newGeneration(s plan.Step, c tree.Container, after []change.TaskID) {
 	// Creating waits for nothing but the host: all slow work is done before anything stops.
-	create := b.create(s, c)
+	first, isStopped := b.begun[s.Container]
+	if !isStopped {
+		first.create = b.create(s, c)
+	}
+	create := first.create
 	if s.Action == plan.Recreate {
 		s.From = 0 // there is nothing to stop
 	}
@@ -142,11 +173,14 @@ func (b *builder) newGeneration(s plan.Step, c tree.Container, after []change.Ta
 		return b.add(s, kind, summary, wait, map[string]any{dataCreate: create, dataFrom: s.From})
 	}
 	begin := append([]change.TaskID{create}, after...)
-	startFirst := s.Action == plan.Replace && s.Strategy == tree.StartFirst
+	startFirst := s.Action == plan.Replace && s.Strategy == tree.StartFirst && !isStopped
 	retire := func(kind string, wait ...change.TaskID) change.TaskID {
 		return lane(kind, fmt.Sprintf("stop %s.%d", s.Container, s.From), wait...)
 	}
-	if s.From != 0 && !startFirst {
+	switch {
+	case isStopped:
+		begin = append(begin, first.stopped)
+	case s.From != 0 && !startFirst:
 		begin = []change.TaskID{retire(taskInterrupt, begin...)}
 	}
 	at := lane(taskStart, "start "+s.Container, begin...)
@@ -169,7 +203,7 @@ func (b *builder) create(s plan.Step, c tree.Container) change.TaskID {
 		}
 	}
 	return b.add(s, taskCreate, "create "+s.Container, b.prepared, map[string]any{
-		dataContainer: c, dataSecrets: b.secretsFor(s, &c), dataCause: cause, dataFrom: s.From,
+		dataContainer: c, dataSecrets: b.secretsFor(s, &c), dataCause: cause, dataFrom: s.From, dataOf: s.To,
 		dataReuse: s.Action == plan.Recreate,
 	})
 }
@@ -182,7 +216,11 @@ func (b *builder) job(s plan.Step, c tree.Container, after []change.TaskID) {
 	s.From = from
 	create := b.create(s, c)
 	data := map[string]any{dataCreate: create, dataFrom: from}
-	run := b.add(s, taskRun, "run "+s.Container, append([]change.TaskID{create}, after...), data)
+	begin := append([]change.TaskID{create}, after...)
+	if s.Phase == tree.Restore {
+		begin = append(begin, b.stopped(s.Component)...)
+	}
+	run := b.add(s, taskRun, "run "+s.Container, begin, data)
 	b.add(s, taskCommit, "record "+s.Container, []change.TaskID{run}, data)
 }
 

@@ -20,6 +20,7 @@ import (
 	"copse/internal/engine/fake"
 	"copse/internal/plan"
 	"copse/internal/preflight"
+	"copse/internal/secret"
 	"copse/internal/store"
 	"copse/internal/tree"
 )
@@ -385,6 +386,16 @@ func (s *secrets) Rotate(secret tree.Secret) (int, error) {
 	defer s.mu.Unlock()
 	s.versions[secret.Name]++
 	return s.versions[secret.Name], nil
+}
+
+// Created implements Secrets: the last three are kept.
+func (s *secrets) Created(name string, version int) (time.Time, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v := s.versions[name]; version > v || version <= v-3 {
+		return time.Time{}, secret.ErrNotFound
+	}
+	return time.Time{}, nil
 }
 
 func (s *secrets) Versions() (map[string]int, error) {

@@ -5,7 +5,6 @@ package plan
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"copse/internal/tree"
@@ -33,7 +32,7 @@ func (m *maker) contentOf(name string) content {
 	if pin == nil || pin.Generation == 0 {
 		return want
 	}
-	kept := m.keptGeneration(name, pin.Generation)
+	kept := m.state.KeptGeneration(name, pin.Generation)
 	if kept == nil {
 		return want
 	}
@@ -64,25 +63,6 @@ func (m *maker) documentPin(name string) *tree.Pin {
 	for i := range m.document.Pins {
 		if p := &m.document.Pins[i]; p.Container == name && p.Host == m.state.Host {
 			return p
-		}
-	}
-	return nil
-}
-
-// keptGeneration finds a generation by its number, or what was made of its content since.
-func (m *maker) keptGeneration(name string, number int) *tree.Generation {
-	candidates := slices.Clone(m.state.Kept[name])
-	if active := m.state.Active[name]; active != nil {
-		candidates = append(candidates, active)
-	}
-	for _, g := range candidates {
-		if g.Number == number {
-			return g
-		}
-	}
-	for _, g := range candidates {
-		if g.Of == number {
-			return g
 		}
 	}
 	return nil
@@ -147,7 +127,7 @@ func (m *maker) settled(name string) *tree.Pin {
 		after.Change = pin.Change
 	}
 	if after.Generation != 0 && m.contentOf(name).to == 0 {
-		if m.keptGeneration(name, after.Generation) == nil {
+		if m.state.KeptGeneration(name, after.Generation) == nil {
 			m.note("%s was held at generation %d's content by change %d, which is not kept any more: it follows the cloud file", name, pin.Generation, pin.Change)
 		}
 		after.Generation = 0
@@ -174,7 +154,7 @@ func (m *maker) setPin(name string, pin *tree.Pin) {
 
 // noteHeld says that a rollback holds against the cloud file.
 func (m *maker) noteHeld(name string, pin *tree.Pin) {
-	kept := m.keptGeneration(name, pin.Generation)
+	kept := m.state.KeptGeneration(name, pin.Generation)
 	m.note("%s is held at generation %d's content by change %d (rollback); the cloud file says otherwise: %s: \"copse up %s --unpin\" follows the cloud file",
 		name, pin.Generation, pin.Change, strings.Join(m.causes(kept, m.declaredContent(name)), ", "), name)
 }

@@ -4,6 +4,7 @@
 package plan
 
 import (
+	"slices"
 	"time"
 
 	"copse/internal/tree"
@@ -57,6 +58,26 @@ func (s *State) find(g *tree.Generation) *Observed {
 		o := &s.Observed[i]
 		if o.Container == g.Container.Name && o.Generation == g.Number {
 			return o
+		}
+	}
+	return nil
+}
+
+// KeptGeneration finds the generation of a container by its number, or what was made of its content
+// since; nil where neither is kept.
+func (s *State) KeptGeneration(name string, number int) *tree.Generation {
+	candidates := slices.Clone(s.Kept[name])
+	if active := s.Active[name]; active != nil {
+		candidates = append(candidates, active)
+	}
+	for _, g := range candidates {
+		if g.Number == number {
+			return g
+		}
+	}
+	for _, g := range candidates {
+		if g.Of == number {
+			return g
 		}
 	}
 	return nil
