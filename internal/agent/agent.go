@@ -23,8 +23,10 @@ import (
 	"copse/internal/deploy"
 	"copse/internal/engine"
 	"copse/internal/health"
+	"copse/internal/hook"
 	"copse/internal/optionlist"
 	"copse/internal/proxy"
+	"copse/internal/schedule"
 	"copse/internal/secret"
 	"copse/internal/store"
 	"copse/internal/supervise"
@@ -66,6 +68,9 @@ type Agent struct {
 	// supervisor acts on what the monitor and the engine's events say.
 	supervisor *supervise.Supervisor
 	incidents  func(since time.Time) ([]supervise.Incident, error)
+	timers     *schedule.Scheduler
+	watcher    *hook.Watcher
+	meters     http.Handler // GET /metrics
 	build      string
 }
 
@@ -115,6 +120,7 @@ func Run(ctx context.Context, options Options) (err error) {
 		a.supervisor.Run(ctx, prepared)
 		return nil
 	})
+	a.startMonitoring(ctx, group)
 	a.Log.Info("the agent is ready", "socket", options.Socket, "state", options.StateDir, "version", options.Version)
 	return group.Wait()
 }
@@ -172,6 +178,7 @@ func open(options Options) (*Agent, func() error, error) {
 		return nil, nil, errors.Join(err, db.Close())
 	}
 	a.setUpSupervision(db)
+	a.setUpMonitoring()
 	return a, db.Close, nil
 }
 

@@ -407,10 +407,12 @@ func TestRoutesAreDescribed(t *testing.T) {
 		}
 	}
 	for _, r := range (&Agent{}).routes() {
-		if !described[r.pattern] {
-			t.Errorf("openapi.yaml does not describe %s", r.pattern)
+		// A name that may have slashes in it is no different in openapi.yaml.
+		pattern := strings.ReplaceAll(r.pattern, "...}", "}")
+		if !described[pattern] {
+			t.Errorf("openapi.yaml does not describe %s", pattern)
 		}
-		delete(described, r.pattern)
+		delete(described, pattern)
 	}
 	for pattern := range described {
 		t.Errorf("openapi.yaml describes %s, and there is no handler", pattern)

@@ -32,6 +32,7 @@ func (a *Agent) handler() http.Handler {
 	for _, r := range a.routes() {
 		route(r.pattern, r.handle)
 	}
+	mux.Handle("GET /metrics", a.meters)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, &api.Error{Code: "not-found", Message: "this agent knows no " + r.Method + " " + r.URL.Path + "; its version is " + a.Version})
 	})
@@ -61,6 +62,8 @@ func (a *Agent) routes() []apiRoute {
 		{"GET /v1/tree", a.getTree},
 		{"GET /v1/containers", a.getContainers},
 		{"GET /v1/health", a.getHealth},
+		{"GET /v1/health/{name...}", a.getSetHealth},
+		{"GET /v1/jobs", a.getJobs},
 		{"POST /v1/config", a.postConfig},
 		{"GET /v1/history", a.getHistory},
 		{"GET /v1/incidents", a.getIncidents},

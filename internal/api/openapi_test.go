@@ -56,7 +56,7 @@ func read(t *testing.T) (description, string) {
 func TestSchemasAreTheTypes(t *testing.T) {
 	want := map[string]*property{}
 	for _, v := range []any{
-		api.Version{}, api.Error{}, api.ChangeRequest{}, api.Change{}, api.Event{}, api.Container{}, api.Health{}, api.Generation{}, api.Incident{}, api.LogLine{},
+		api.Version{}, api.Error{}, api.ChangeRequest{}, api.Change{}, api.Event{}, api.Container{}, api.Health{}, api.SetHealth{}, api.Job{}, api.Generation{}, api.Incident{}, api.LogLine{},
 		api.Process{}, api.ExecRequest{}, api.Frame{}, api.Secret{}, api.OpenRC{}, api.ConfigRequest{}, api.PreflightRequest{}, api.Config{}, plan.Plan{}, tree.Set{},
 		api.Pin{}, api.PruneRequest{}, api.Prune{},
 	} {

@@ -86,6 +86,14 @@ func rules() []rule {
 			why: "it decides and records; what it decides is done by deploy, which the agent gives it",
 		},
 		{
+			packages: []string{"internal/schedule", "internal/metrics"}, own: none,
+			why: "they are told what there is by the agent",
+		},
+		{
+			packages: []string{"internal/standing", "internal/hook"}, own: []string{"internal/tree", "internal/standing"},
+			why: "how sets stand is said by the agent",
+		},
+		{
 			packages: []string{"internal/optionlist"}, own: []string{"internal/tree", "internal/engine", "internal/osloconf"},
 			why: "what an image knows is asked of an engine, by the agent and by the CLI",
 		},
@@ -130,6 +138,7 @@ func onlys() []only {
 		{"go.etcd.io/bbolt", []string{"internal/store"}, "one package knows how documents are kept"},
 		{"github.com/compose-spec/compose-go/v2/...", []string{"internal/spec", "internal/spec/..."}, "one package reads Compose files"},
 		{"github.com/moby/buildkit/...", []string{"internal/image", "internal/image/..."}, "one package builds images"},
+		{"github.com/prometheus/client_golang/...", []string{"internal/metrics"}, "one package knows the form that Prometheus reads"},
 		{"github.com/spf13/cobra", []string{"internal/cli", "internal/cli/..."}, "commands are the CLI's"},
 		{"internal/cli", []string{"cmd/copse"}, "nothing stands on the CLI but the program"},
 		{"internal/agent", []string{"internal/cli"}, "the agent is started by its command alone"},

@@ -81,8 +81,8 @@ component/NAME. No NAME means the whole cloud.`,
 	flags.StringVar(&a.global.socket, "socket", "", "the `PATH` of the agent's socket (default: $COPSE_SOCKET, else "+api.DefaultSocket+")")
 	root.SetFlagErrorFunc(a.flagError)
 	for group, commands := range map[string][]*cobra.Command{
-		groupRun:   {a.up(), a.plan(), a.preflight(), a.upgrade(), a.rollback(), a.start(), a.stop(), a.restart(), a.down(), a.abort(), a.retry(), a.secret()},
-		groupLook:  {a.ps(), a.tree(), a.logs(), a.top(), a.exec(), a.health(), a.config(), a.verify(), a.history(), a.incidents(), a.changes(), a.change()},
+		groupRun:   {a.up(), a.plan(), a.preflight(), a.upgrade(), a.rollback(), a.start(), a.stop(), a.restart(), a.down(), a.abort(), a.retry(), a.runJob(), a.secret()},
+		groupLook:  {a.ps(), a.tree(), a.logs(), a.top(), a.exec(), a.health(), a.config(), a.verify(), a.history(), a.incidents(), a.changes(), a.change(), a.jobs()},
 		groupImage: {a.build(), a.images(), a.prune(), a.render(), a.openrc(), a.values()},
 		groupOther: {a.runAgent(), a.versionCommand(), a.completion()},
 	} {

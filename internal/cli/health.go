@@ -4,6 +4,8 @@
 package cli
 
 import (
+	"slices"
+
 	"github.com/spf13/cobra"
 
 	"copse/internal/api"
@@ -16,7 +18,7 @@ func (a *app) health() *cobra.Command {
 		Short: "Show each check, its last result and its output",
 		Long: `Show the checks of containers with their last results. The check "health" is a container's own
 and decides about restarts; the check "ready" decides when dependents go on and when a new
-generation has proved itself.`,
+generation has proved itself. The exit code is 0 where all are healthy and 1 otherwise.`,
 		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			ctx := cmd.Context()
@@ -24,7 +26,13 @@ generation has proved itself.`,
 			if err != nil {
 				return err
 			}
-			return a.view.Health(checks)
+			if err := a.view.Health(checks); err != nil {
+				return err
+			}
+			if slices.ContainsFunc(checks, func(h api.Health) bool { return h.Health != "healthy" }) {
+				return exit(exitFailed)
+			}
+			return nil
 		},
 	}
 }

@@ -74,7 +74,7 @@ The objects within objects are described in [openapi.yaml](../internal/api/opena
 // objectOf names the object that a command gives with --format json: one a line, or one alone.
 func objectOf() map[string]any {
 	return map[string]any{
-		"copse ps": containerObject{}, "copse tree": branchObject{}, "copse health": api.Health{}, "copse config": api.Config{}, "copse history": api.Generation{},
+		"copse ps": containerObject{}, "copse tree": branchObject{}, "copse health": api.Health{}, "copse jobs": api.Job{}, "copse config": api.Config{}, "copse history": api.Generation{},
 		"copse logs": api.LogLine{}, "copse top": api.Process{}, "copse changes": listedChange{}, "copse change": shownChange{}, "copse prune": api.Prune{},
 		"copse secret ls": api.Secret{}, "copse secret rotate": api.Secret{}, "copse version": view.VersionInfo{},
 		"copse images": view.Image{}, "copse build": view.BuildEvent{}, "copse exec": api.Frame{}, "copse openrc": api.OpenRC{},

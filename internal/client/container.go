@@ -49,6 +49,13 @@ func (c *Client) Health(ctx context.Context, names []string) ([]api.Health, erro
 	return checks, err
 }
 
+// Jobs lists the jobs that run on a timer.
+func (c *Client) Jobs(ctx context.Context) ([]api.Job, error) {
+	var jobs []api.Job
+	err := c.get(ctx, "/v1/jobs", nil, &jobs)
+	return jobs, err
+}
+
 // History lists the generations of the named containers.
 func (c *Client) History(ctx context.Context, names []string) ([]api.Generation, error) {
 	var generations []api.Generation

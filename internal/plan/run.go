@@ -21,7 +21,7 @@ type NotNowError struct {
 
 // Error implements error.
 func (e *NotNowError) Error() string {
-	return fmt.Sprintf("cannot run %s: it needs %s, which does not run or has not been made yet: \"copse up %s\" first",
+	return fmt.Sprintf("cannot run %s: what it needs does not run or has not been made yet: %s: \"copse up %s\" first",
 		e.Job, strings.Join(e.Needs, ", "), e.Needs[0])
 }
 

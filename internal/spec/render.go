@@ -75,6 +75,9 @@ func escapeDollars(node *yaml.Node) {
 	}
 }
 
+// scheduledProfile keeps jobs on a timer out of "docker compose up"; "docker compose run" runs them.
+const scheduledProfile = "scheduled"
+
 type renderer struct {
 	doc     *tree.Document
 	options RenderOptions
@@ -151,6 +154,9 @@ func (r *renderer) service(file *composeDocument, c *tree.Container) *composeSer
 	}
 	if c.Proxy != nil {
 		r.proxy(file, s, c)
+	}
+	if c.Job != nil && c.Job.Every > 0 {
+		s.Profiles = []string{scheduledProfile}
 	}
 	return s
 }

@@ -16,6 +16,7 @@ type composeDocument struct {
 
 type composeService struct {
 	Image           string                       `yaml:"image"`
+	Profiles        []string                     `yaml:"profiles,omitempty"`
 	Entrypoint      []string                     `yaml:"entrypoint,omitempty"`
 	Command         []string                     `yaml:"command,omitempty"`
 	User            string                       `yaml:"user,omitempty"`

@@ -39,6 +39,7 @@ type Agent struct {
 	Secrets     []api.Secret
 	OpenRC      api.OpenRC
 	Pins        []api.Pin
+	Jobs        []api.Job
 	// Prune is what the next POST /v1/prune removes, unless it is a dry run.
 	Prune api.Prune
 	// Plans are the answers by kind; a kind without one has nothing to do.
@@ -148,6 +149,7 @@ func (a *Agent) handler() http.Handler {
 	answer("GET /v1/health", func(r *http.Request) any {
 		return pick(a, r, a.Health, func(h api.Health) string { return h.Container })
 	})
+	answer("GET /v1/jobs", func(*http.Request) any { return append([]api.Job{}, a.Jobs...) })
 	answer("POST /v1/config", func(r *http.Request) any { return a.config(r) })
 	answer("GET /v1/history", func(r *http.Request) any {
 		return pick(a, r, a.Generations, func(g api.Generation) string { return g.Name })

@@ -75,6 +75,11 @@ func Cloud() *Agent {
 			{Container: "keystone", PID: 102, PPID: 101, User: "keystone", Command: "uwsgi worker 1"},
 			{Container: "mariadb", PID: 90, PPID: 1, User: "mysql", Command: "mariadbd"},
 		},
+		Jobs: []api.Job{
+			{Host: "node-1", Set: "identity/keystone", Name: "keystone-rotate", Component: "keystone", EverySeconds: 86400, Change: 2, Kind: "scheduled",
+				LastRun: at(60), TookSeconds: &window, Result: "error", Error: "keystone-rotate.4 failed with status 1\nits last lines:", NextRun: at(3660)},
+			{Host: "node-1", Set: "database", Name: "mariadb-archive", Component: "mariadb", EverySeconds: 5400, NextRun: at(-60), Waits: "change 3 is at work on mariadb"},
+		},
 		Secrets: []api.Secret{
 			{Name: "keystone-admin-password", Version: 1, CreatedAt: Epoch, Description: "the administrator's password", UsedBy: []string{"keystone"}},
 			{Name: "mariadb-root-password", Version: 2, CreatedAt: Epoch},
