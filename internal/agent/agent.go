@@ -25,6 +25,7 @@ import (
 	"copse/internal/health"
 	"copse/internal/hook"
 	"copse/internal/optionlist"
+	"copse/internal/probe"
 	"copse/internal/proxy"
 	"copse/internal/schedule"
 	"copse/internal/secret"
@@ -173,6 +174,7 @@ func open(options Options) (*Agent, func() error, error) {
 		Router: &router{proxies: map[string]*proxy.Proxy{}},
 		Host:   a.hostFiles(), Clock: wallClock{}, HostName: options.HostName,
 		StateDir: options.StateDir, Logger: options.Log, Changes: options.Changes,
+		Measure: func(targets []probe.Target) deploy.Measurement { return probe.Begin(targets) },
 	})
 	if err != nil {
 		return nil, nil, errors.Join(err, db.Close())

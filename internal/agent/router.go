@@ -59,3 +59,26 @@ func backend(route deploy.Route) proxy.Backend {
 	}
 	return b
 }
+
+// Hold implements deploy.Router.
+func (r *router) Hold(ctx context.Context, dir string, frontends []string) error {
+	return r.in(dir).Hold(ctx, frontends)
+}
+
+// Release implements deploy.Router.
+func (r *router) Release(ctx context.Context, dir string, frontends []string) error {
+	return r.in(dir).Release(ctx, frontends)
+}
+
+// Sockets implements deploy.Router.
+func (r *router) Sockets(dir string, generation int) string {
+	return proxy.InstanceDir(dir, generation)
+}
+
+// Handover implements deploy.Router.
+func (r *router) Handover(ctx context.Context, dir string, from, to int) error {
+	return r.in(dir).Handover(ctx, from, to)
+}
+
+// Forget implements deploy.Router.
+func (r *router) Forget(dir string, generation int) error { return r.in(dir).Forget(generation) }

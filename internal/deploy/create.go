@@ -147,10 +147,7 @@ func (d *Deployer) make(ctx context.Context, t *change.Run, g *tree.Generation) 
 		}
 	}
 	if c.Proxy != nil {
-		if err := d.Host.MakeProxyDirectory(c.Proxy.Directory, c.Spec.User); err != nil {
-			return err
-		}
-		if err := d.applyRoutes(ctx); err != nil {
+		if err := d.makeProxy(ctx, g); err != nil {
 			return err
 		}
 	}
@@ -200,6 +197,9 @@ func (d *Deployer) containerSpec(g *tree.Generation, cloud string, changeID int)
 	}
 	if g.Port != 0 {
 		spec.Environment["PORT"] = strconv.Itoa(g.Port)
+	}
+	if c.Proxy != nil {
+		spec.Environment["PROXY_SOCKETS"] = d.Router.Sockets(c.Proxy.Directory, g.Number)
 	}
 	spec.Labels = maps.Clone(spec.Labels)
 	if spec.Labels == nil {
@@ -289,15 +289,23 @@ func (d *Deployer) unmake(ctx context.Context, t *change.Run, g *tree.Generation
 	if err := d.Host.RemoveAll(d.generationDir(g.Container.Name, g.Number)); err != nil {
 		return err
 	}
+	if err := d.forgetProxy(g); err != nil {
+		return err
+	}
 	var reuse bool
 	if _, err := t.Get(dataReuse, &reuse); err != nil || reuse {
 		return err
 	}
 	g.State, g.Ended = tree.Failed, t.Now()
-	return d.Store.Update(func(tx *store.Tx) error {
+	g.Window = d.endWindow(g)
+	err := d.Store.Update(func(tx *store.Tx) error {
 		if err := saveGeneration(tx, g); err != nil {
 			return err
 		}
 		return forget(tx, d.HostName, g.Container.Name)
 	})
+	if err == nil {
+		d.dropWindow(g)
+	}
+	return err
 }

@@ -7,8 +7,12 @@
 //
 // A container is replaced by one lane of tasks, so that it is atomic:
 //
-//	start-first   create → start → ready → switch → retire → commit
-//	stop-first    create → retire → start → ready → switch → commit
+//	start-first   create → start → ready → switch → monitor → retire → commit
+//	stop-first    create → retire → start → ready → switch → monitor → commit
+//	held          create → hold → retire → start → ready → release → monitor → commit
+//
+// From just before something can be interrupted until commit, or until the lane is undone, what
+// clients use is asked again and again, and the window is kept with the generation.
 //
 // Until commit the old generation's container is kept, with the engine's restart policy set to
 // "no", and everything can be undone; what commit leaves over is removed when the change ends.
@@ -26,6 +30,7 @@ import (
 	"copse/internal/change"
 	"copse/internal/engine"
 	"copse/internal/preflight"
+	"copse/internal/probe"
 	"copse/internal/store"
 	"copse/internal/tree"
 )
@@ -71,6 +76,18 @@ type Router interface {
 	Apply(ctx context.Context, dir string, table []Route) error
 	// Drain waits until the server in a slot has no sessions left.
 	Drain(ctx context.Context, dir, frontend string, slot int) error
+	// Hold has new requests to front ends wait, one front end after the other, and waits until those
+	// that are open have ended; at the end of ctx all are held all the same, and it returns an error.
+	Hold(ctx context.Context, dir string, frontends []string) error
+	// Release lets them through, in the reverse order.
+	Release(ctx context.Context, dir string, frontends []string) error
+	// Sockets is the directory for the sockets of one generation of the proxy.
+	Sockets(dir string, generation int) string
+	// Handover lets the generation to, which is about to start, take over the listening sockets of from,
+	// where that one runs; from 0 ends it.
+	Handover(ctx context.Context, dir string, from, to int) error
+	// Forget removes what a generation of the proxy that is gone has left.
+	Forget(dir string, generation int) error
 }
 
 // Host is what this package does to the host's file system and network besides.
@@ -116,6 +133,8 @@ type Options struct {
 	// FirstPort and LastPort bound the ports that are assigned to containers behind the proxy.
 	FirstPort, LastPort int
 	Logger              *slog.Logger
+	// Measure begins to ask targets, to learn how long they are away; nil measures nothing.
+	Measure func(targets []probe.Target) Measurement
 	// Changes are options for the runner of changes; tests set failpoints.
 	Changes change.Options
 }
@@ -129,6 +148,9 @@ type Deployer struct {
 	// occupied keeps changes and supervision apart.
 	occupied occupancy
 	routing  sync.Mutex // one table is applied at a time
+	windows  windows
+	// alone has the generations, by name, that were found to be alone before their predecessor stopped.
+	alone sync.Map
 }
 
 // New returns a Deployer. Resume must be called before it takes changes.
@@ -159,10 +181,16 @@ func New(options Options) (*Deployer, error) {
 }
 
 // Resume goes on with what was unfinished and from then on takes new changes; it ends with ctx.
-func (d *Deployer) Resume(ctx context.Context) error { return d.runner.Resume(ctx) }
+func (d *Deployer) Resume(ctx context.Context) error {
+	d.releaseLeftover(ctx)
+	return d.runner.Resume(ctx)
+}
 
 // Stop waits until the running handlers have ended; what is unfinished stays in the store.
-func (d *Deployer) Stop(ctx context.Context) error { return d.runner.Stop(ctx) }
+func (d *Deployer) Stop(ctx context.Context) error {
+	defer d.abandonWindows()
+	return d.runner.Stop(ctx)
+}
 
 // Changes is the runner, for reading, following and aborting.
 func (d *Deployer) Changes() *change.Runner { return d.runner }

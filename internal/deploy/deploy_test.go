@@ -436,6 +436,19 @@ func scenarios() map[string]Request {
 		"down":                 {Kind: plan.Down},
 		"undeclare the worker": up(without("worker")),
 		"prepare the host":     up(moreHosted()),
+		"replace held":         up(with("db", func(c *tree.Container) { c.Spec.Environment["NEW"], c.Update.Hold = "1", true })),
+		"held fails":           up(with("db", func(c *tree.Container) { mode("never-ready")(c); c.Update.Hold = true })),
+		"monitored":            up(with("api", func(c *tree.Container) { mode("better")(c); c.Update.Monitor = time.Minute })),
+		"held sickens": up(with("db", func(c *tree.Container) {
+			mode("sickens")(c)
+			c.Update.Hold, c.Update.Monitor = true, time.Minute
+		})),
+		"proxy takes over": up(with("proxy", func(c *tree.Container) { mode("better")(c); c.Update.Order = tree.StartFirst })),
+		"proxy fails":      up(with("proxy", func(c *tree.Container) { mode("never-ready")(c); c.Update.Order = tree.StartFirst })),
+		"proxy sickens": up(with("proxy", func(c *tree.Container) {
+			mode("sickens")(c)
+			c.Update.Order, c.Update.Monitor = tree.StartFirst, time.Minute
+		})),
 	}
 }
 

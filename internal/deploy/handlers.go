@@ -24,6 +24,9 @@ func (d *Deployer) handlers() map[string]change.Handler {
 		taskCreate:       {Do: d.create, Undo: d.uncreate},
 		taskStart:        {Do: d.start, Undo: d.unstart},
 		taskReady:        {Do: d.ready},
+		taskHold:         {Do: d.hold, Undo: d.unhold},
+		taskRelease:      {Do: d.release, Undo: d.unrelease},
+		taskMonitor:      {Do: d.watchOver},
 		taskSwitch:       {Do: d.switchOver, Undo: d.switchBack},
 		taskRetire:       {Do: d.retire, Undo: d.unretire},
 		taskInterrupt:    {Do: d.retire, Undo: d.unretire},
@@ -102,8 +105,17 @@ func (d *Deployer) start(ctx context.Context, t *change.Run) error {
 	if err != nil {
 		return err
 	}
-	if err := d.standAlone(ctx, g); err != nil {
-		return err
+	// One engine call alone where another generation has just been stopped: who else was there, retire
+	// has seen before.
+	if _, alone := d.alone.LoadAndDelete(g.Name()); !alone {
+		if err := d.standAlone(ctx, g); err != nil {
+			return err
+		}
+	}
+	if g.Container.Proxy != nil {
+		if err := d.takeOver(ctx, t, g); err != nil {
+			return err
+		}
 	}
 	if err := d.Engine.Start(ctx, g.Name()); err != nil {
 		// It may have started all the same, and only the answer got lost.
@@ -217,8 +229,25 @@ func (d *Deployer) retire(ctx context.Context, t *change.Run) error {
 			return err
 		}
 	}
+	g, err := d.generation(t)
+	if err != nil {
+		return err
+	}
+	if err := d.openWindow(ctx, t); err != nil {
+		return err
+	}
+	// What start would have to do in the gap is done before it.
+	standsAlone := plan.Strategy(&g.Container) == tree.StopFirst
+	if standsAlone {
+		if err := d.standAlone(ctx, old); err != nil {
+			return err
+		}
+	}
 	if err := d.halt(ctx, old); err != nil {
 		return unlessAway(err, func() error { return d.restore(context.WithoutCancel(ctx), t, old) })
+	}
+	if standsAlone {
+		d.alone.Store(g.Name(), true)
 	}
 	return nil
 }
@@ -238,8 +267,20 @@ func (d *Deployer) restore(ctx context.Context, t *change.Run, old *tree.Generat
 		return err
 	}
 	t.Logf("starting %s again", old.Name())
+	if old.Container.Proxy != nil {
+		g, err := d.generation(t)
+		if err != nil {
+			return err
+		}
+		if err := d.handBack(ctx, g, old); err != nil {
+			return err
+		}
+	}
 	if err := d.reviveIfThere(ctx, old); err != nil {
 		return err
+	}
+	if old.Container.Proxy != nil {
+		return d.tookOver(ctx, old)
 	}
 	if old.Container.Frontend == nil {
 		return nil
@@ -264,6 +305,10 @@ func (d *Deployer) commit(ctx context.Context, t *change.Run) error {
 		return err
 	}
 	g.State, g.Activated = tree.Active, t.Now()
+	if w := d.endWindow(g); w != nil {
+		g.Window = w
+	}
+	defer d.dropWindow(g)
 	pins, err := d.rememberPins(t)
 	if err != nil {
 		return err
@@ -308,7 +353,7 @@ func (d *Deployer) uncommit(_ context.Context, t *change.Run) error {
 		if err := d.unwind(tx, rewinds); err != nil {
 			return err
 		}
-		g.State, g.Activated = tree.Preparing, time.Time{}
+		g.State, g.Activated, g.Window = tree.Preparing, time.Time{}, nil
 		if err := saveGeneration(tx, g); err != nil {
 			return err
 		}
@@ -335,6 +380,11 @@ func (d *Deployer) removeReplaced(ctx context.Context, t *change.Run) error {
 	name := tree.GenerationName(t.Task().Subject, number)
 	if err := d.removeContainer(ctx, name); err != nil {
 		return fmt.Errorf("cannot remove %s, which has been replaced: %w", name, err)
+	}
+	if old, err := d.previous(t); err != nil {
+		return err
+	} else if err := d.forgetProxy(old); err != nil {
+		return err
 	}
 	return d.Host.RemoveAll(d.generationDir(t.Task().Subject, number))
 }
@@ -438,6 +488,9 @@ func (d *Deployer) remove(ctx context.Context, t *change.Run) error {
 	}
 	if err := d.removeContainer(ctx, g.Name()); err != nil {
 		return fmt.Errorf("cannot remove %s: %w", g.Name(), err)
+	}
+	if err := d.forgetProxy(g); err != nil {
+		return err
 	}
 	if err := d.Host.RemoveAll(d.generationDir(g.Container.Name, g.Number)); err != nil {
 		return err

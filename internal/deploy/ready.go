@@ -22,6 +22,8 @@ const (
 	defaultCheckTimeout  = 10 * time.Second
 	defaultStartInterval = 250 * time.Millisecond
 	defaultJobTimeout    = 10 * time.Minute
+	// firstCheckInterval is the time from a first readiness check to the second; it grows from there.
+	firstCheckInterval = 50 * time.Millisecond
 	// logTail is how many of a failed container's last lines an error shows.
 	logTail = 15
 )
@@ -32,18 +34,18 @@ func (d *Deployer) ready(ctx context.Context, t *change.Run) error {
 	if err != nil {
 		return err
 	}
-	if err := d.waitReady(ctx, g, func(text string) { t.Progress(0, 0, text) }); err != nil {
+	err = d.waitReady(ctx, g, func(text string) {
+		t.Progress(0, 0, text)
+		d.releaseOverdue(ctx, g.Container.Name)
+	})
+	if err != nil || g.Container.Proxy == nil {
 		return err
 	}
-	if g.Container.Proxy != nil {
-		// What changed in the table while it was starting is in the file it read, or is not.
-		return d.applyRoutes(ctx)
-	}
-	return nil
+	return d.tookOver(ctx, g)
 }
 
 // waitReady runs a container's readiness check inside it until it succeeds, the container
-// ends, or the deadline has passed; then, for the time that is declared, it must stay so.
+// ends, or the deadline has passed. It tells progress what each check says that fails.
 func (d *Deployer) waitReady(ctx context.Context, g *tree.Generation, progress func(string)) error {
 	check := g.Container.ReadyCheck()
 	if check == nil {
@@ -54,12 +56,11 @@ func (d *Deployer) waitReady(ctx context.Context, g *tree.Generation, progress f
 	if deadline <= 0 {
 		deadline = defaultDeadline
 	}
-	interval := check.StartInterval
-	if interval <= 0 {
-		interval = defaultStartInterval
+	most := check.StartInterval
+	if most <= 0 {
+		most = defaultStartInterval
 	}
-	var healthySince time.Time
-	for {
+	for interval := min(firstCheckInterval, most); ; interval = min(interval*3/2, most) {
 		if err := d.mustRun(ctx, g, began); err != nil {
 			return err
 		}
@@ -67,20 +68,11 @@ func (d *Deployer) waitReady(ctx context.Context, g *tree.Generation, progress f
 		if err != nil && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		now := d.Clock.Now()
-		switch {
-		case ok && healthySince.IsZero():
-			healthySince = now
-		case !ok:
-			healthySince = time.Time{}
-			if output != "" {
-				progress(output)
-			}
-		}
-		if ok && now.Sub(healthySince) >= g.Container.Update.Monitor {
+		if ok {
 			return nil
 		}
-		if !ok && now.Sub(began) >= deadline {
+		progress(output)
+		if now := d.Clock.Now(); now.Sub(began) >= deadline {
 			return d.failure(ctx, g, fmt.Sprintf("was not ready after %s: its check says: %s", since(now, began), output))
 		}
 		if err := d.Clock.Sleep(ctx, interval); err != nil {

@@ -20,6 +20,9 @@ func (d *Deployer) switchOver(ctx context.Context, t *change.Run) error {
 	if err != nil {
 		return err
 	}
+	if err := d.openWindow(ctx, t); err != nil {
+		return err
+	}
 	if err := d.pointTo(ctx, g); err != nil {
 		old, previousErr := d.previous(t)
 		if previousErr == nil && old != nil && old.Number != g.Number {

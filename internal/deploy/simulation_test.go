@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"copse/internal/change"
 	"copse/internal/engine"
@@ -75,6 +76,7 @@ type simulation struct {
 func (s *simulation) run() {
 	s.chance = []float64{0, 0.01, 0.05, 0.2}[s.random.IntN(4)]
 	s.w.engine.Fault, s.w.engine.Lost = s.fault, s.fault
+	s.w.router.fault = s.proxyFault
 	for range 1 + s.random.IntN(4) {
 		s.oneChange()
 		if s.w.t.Failed() {
@@ -94,6 +96,17 @@ func (s *simulation) fault(op, object string) error {
 	s.faults++
 	kind := []error{engine.ErrUnavailable, engine.ErrNoSpace, errors.New("the engine said no")}[s.random.IntN(3)]
 	return fmt.Errorf("%s %s: %w", op, object, kind)
+}
+
+// proxyFault fails an operation of the proxy.
+func (s *simulation) proxyFault(op, object string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.on || s.random.Float64() >= s.chance {
+		return nil
+	}
+	s.faults++
+	return fmt.Errorf("%s %s: it hangs", op, object)
 }
 
 func (s *simulation) faulty(on bool) {
@@ -153,9 +166,11 @@ func (s *simulation) request() Request {
 	doc := cloud()
 	for i := range doc.Containers {
 		c := &doc.Containers[i]
-		c.Spec.Environment["MODE"] = []string{"good", "good", "good", "good", "crash", "never-ready", "fail"}[s.draw(7)]
+		c.Spec.Environment["MODE"] = []string{"good", "good", "good", "good", "crash", "never-ready", "fail", "sickens", "ends", "cold"}[s.draw(10)]
 		c.Spec.Environment["VALUE"] = strconv.Itoa(s.draw(2))
-		if s.draw(2) == 0 && c.Proxy == nil {
+		c.Update.Hold = s.draw(2) == 0
+		c.Update.Monitor = time.Duration(s.draw(2)*s.draw(20)) * time.Second
+		if s.draw(2) == 0 {
 			c.Update.Order = tree.StartFirst
 			// Two generations must never write one volume; a container that has one says so.
 			if len(c.Spec.Mounts) > 0 {

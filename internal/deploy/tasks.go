@@ -17,6 +17,9 @@ const (
 	taskCreate       = "create"        // a new generation: number, files, secrets, volumes, container
 	taskStart        = "start"         // start a generation's container
 	taskReady        = "ready"         // wait until it is ready
+	taskHold         = "hold"          // have the requests of all that depend on it wait at the proxy
+	taskRelease      = "release"       // let them through again
+	taskMonitor      = "monitor"       // it must stay healthy for the time that is declared
 	taskSwitch       = "switch"        // send the front end's requests to it
 	taskRetire       = "retire"        // stop the generation before it, keeping it
 	taskInterrupt    = "interrupt"     // retire where nothing serves until the new generation does
@@ -32,7 +35,12 @@ const (
 
 // priorities keep gaps short: all that is slow is done before anything stops, and what was stopped for a
 // new generation is started before another is stopped.
-var priorities = map[string]int{taskInterrupt: -1, taskStart: 2, taskSwitch: 2, taskCommit: 1}
+var priorities = map[string]int{
+	taskHold: -1, taskInterrupt: -1, taskRetire: 2, taskStart: 2, taskReady: 2, taskSwitch: 2, taskRelease: 3, taskCommit: 1,
+}
+
+// interrupts has the kinds of tasks that can make a client's request fail.
+var interrupts = map[string]bool{taskHold: true, taskInterrupt: true, taskRetire: true, taskSwitch: true}
 
 // mostInterrupted is how many containers are stopped for their successors at the same time: more of them
 // would wait for the engine, and so all be away for longer.
@@ -46,6 +54,7 @@ const (
 	dataFrom       = "from"       // int: the generation to be replaced, or acted on
 	dataCreate     = "create"     // change.TaskID: the create task of the lane
 	dataGeneration = "generation" // int, set by create: the number it was given
+	dataFirst      = "first"      // bool: this task is the first of its lane that can interrupt
 	dataReuse      = "reuse"      // bool, of create: make the present generation again, under its number
 	dataRan        = "ran"        // bool, set by retire: whether what is replaced ran before
 	dataEngineID   = "engine_id"
@@ -161,25 +170,34 @@ func (b *builder) secretsFor(s plan.Step, c *tree.Container) map[string]int {
 
 func (b *builder) newGeneration(s plan.Step, c tree.Container, after []change.TaskID) {
 	// Creating waits for nothing but the host: all slow work is done before anything stops.
-	first, isStopped := b.begun[s.Container]
+	early, isStopped := b.begun[s.Container]
 	if !isStopped {
-		first.create = b.create(s, c)
+		early.create = b.create(s, c)
 	}
-	create := first.create
+	create := early.create
 	if s.Action == plan.Recreate {
 		s.From = 0 // there is nothing to stop
 	}
+	first := s.From != 0 // what can interrupt first begins to measure
 	lane := func(kind, summary string, wait ...change.TaskID) change.TaskID {
-		return b.add(s, kind, summary, wait, map[string]any{dataCreate: create, dataFrom: s.From})
+		data := map[string]any{dataCreate: create, dataFrom: s.From}
+		if first && interrupts[kind] {
+			data[dataFirst], first = true, false
+		}
+		return b.add(s, kind, summary, wait, data)
 	}
 	begin := append([]change.TaskID{create}, after...)
 	startFirst := s.Action == plan.Replace && s.Strategy == tree.StartFirst && !isStopped
+	held := s.From != 0 && !startFirst && !isStopped && c.Update.Hold
 	retire := func(kind string, wait ...change.TaskID) change.TaskID {
 		return lane(kind, fmt.Sprintf("stop %s.%d", s.Container, s.From), wait...)
 	}
 	switch {
 	case isStopped:
-		begin = append(begin, first.stopped)
+		begin = append(begin, early.stopped)
+	case held:
+		at := lane(taskHold, "hold the requests that need "+s.Container, begin...)
+		begin = []change.TaskID{retire(taskRetire, at)}
 	case s.From != 0 && !startFirst:
 		begin = []change.TaskID{retire(taskInterrupt, begin...)}
 	}
@@ -187,6 +205,12 @@ func (b *builder) newGeneration(s plan.Step, c tree.Container, after []change.Ta
 	at = lane(taskReady, "wait until "+s.Container+" is ready", at)
 	if c.Frontend != nil {
 		at = lane(taskSwitch, fmt.Sprintf("send requests for port %d to %s", c.Frontend.Port, s.Container), at)
+	}
+	if held {
+		at = lane(taskRelease, "let the requests through that need "+s.Container, at)
+	}
+	if s.From != 0 && c.Update.Monitor > 0 {
+		at = lane(taskMonitor, fmt.Sprintf("watch %s for %s", s.Container, c.Update.Monitor), at)
 	}
 	if s.From != 0 && startFirst {
 		at = retire(taskRetire, at)

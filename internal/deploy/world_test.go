@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -34,6 +33,7 @@ type world struct {
 	engine   *fake.Engine
 	secrets  *secrets
 	router   *router
+	measures *measures
 	storeDir string
 
 	mu sync.Mutex
@@ -50,7 +50,7 @@ type world struct {
 func newWorld(t testing.TB) *world {
 	w := &world{
 		t: t, clock: &clock{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)},
-		secrets: &secrets{versions: map[string]int{}}, router: &router{},
+		secrets: &secrets{versions: map[string]int{}}, router: newRouter(), measures: &measures{},
 		storeDir: t.TempDir(), taken: map[int]int{}, dirs: map[string]bool{}, free: 1 << 40,
 		prepared: map[string]bool{}, refused: map[string]bool{},
 	}
@@ -58,7 +58,8 @@ func newWorld(t testing.TB) *world {
 	return w
 }
 
-// program behaves as the container's environment says: MODE=crash, never-ready, fail.
+// program behaves as the container's environment says: MODE=crash, never-ready,
+// sickens (after two checks), cold (the third check fails), ends (after a while), fail.
 func (w *world) program(_ string, spec tree.Spec) fake.Program {
 	mode := spec.Environment["MODE"]
 	p := fake.Program{Lines: []fake.Line{{Text: "mode is " + mode}}}
@@ -71,7 +72,16 @@ func (w *world) program(_ string, spec tree.Spec) fake.Program {
 	if mode == "crash" && spec.Labels[tree.LabelJob] == "" {
 		p.Exit = &fake.Exit{After: 100 * time.Millisecond, Code: 1}
 	}
+	if mode == "ends" && spec.Labels[tree.LabelJob] == "" {
+		p.Exit = &fake.Exit{After: 5 * time.Second, Code: 1}
+	}
+	checks := 0
 	p.Exec = func(_ context.Context, e engine.Exec) (int, error) {
+		checks++
+		if mode == "sickens" && checks > 2 || mode == "cold" && checks == 3 {
+			fmt.Fprintln(e.Stdout, "it has a fever")
+			return 1, nil
+		}
 		if mode == "never-ready" || mode == "crash" {
 			fmt.Fprintln(e.Stdout, "the database does not answer")
 			return 1, nil
@@ -104,7 +114,7 @@ func (w *world) begin(crashAt int) *life {
 	}
 	l.deployer, err = New(Options{
 		Store: l.store, Engine: w.engine, Secrets: w.secrets, Router: w.router, Host: w, Clock: w.clock,
-		HostName: testHost, StateDir: "/var/lib/copse",
+		HostName: testHost, StateDir: "/var/lib/copse", Measure: w.measures.begin,
 		Changes: change.Options{Failpoint: l.boundary},
 	})
 	if err != nil {
@@ -139,6 +149,9 @@ func (l *life) end() {
 	}
 	if err := l.store.Close(); err != nil {
 		l.w.t.Fatal(err)
+	}
+	if open := l.w.measures.open(); open != 0 {
+		l.w.t.Errorf("%d measurements go on without the agent", open)
 	}
 }
 
@@ -236,6 +249,7 @@ func (w *world) check() {
 	for _, v := range w.engine.Violations() {
 		w.t.Errorf("violation: %s", v)
 	}
+	w.checkProxy(active["proxy"])
 	for _, r := range w.router.table() {
 		ready := 0
 		for _, s := range r.Slots {
@@ -415,25 +429,4 @@ func (s *secrets) Place(_ string, mounts []tree.SecretMount, versions map[string
 		}
 	}
 	return nil
-}
-
-// router remembers the last table.
-type router struct {
-	mu     sync.Mutex
-	routes []Route
-}
-
-func (r *router) Apply(_ context.Context, _ string, table []Route) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.routes = slices.Clone(table)
-	return nil
-}
-
-func (r *router) Drain(context.Context, string, string, int) error { return nil }
-
-func (r *router) table() []Route {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.Clone(r.routes)
 }

@@ -23,38 +23,56 @@ import (
 	"time"
 )
 
-// haproxy is a real process, started on a table.
+// haproxy is a real process, started on a table: one generation of the proxy.
 type haproxy struct {
-	*Proxy
+	*instance
 	command *exec.Cmd
 	log     *lockedBuffer
 }
 
 func startHAProxy(t *testing.T, proxy *Proxy) *haproxy {
 	t.Helper()
-	argv := append(program(t), Command(proxy.dir)[1:]...)
-	h := &haproxy{Proxy: proxy, command: exec.Command(argv[0], argv[1:]...), log: &lockedBuffer{}}
+	return startGeneration(t, proxy, trixie, 1)
+}
+
+// startGeneration starts a generation and waits until it serves.
+func startGeneration(t *testing.T, proxy *Proxy, release string, number int) *haproxy {
+	t.Helper()
+	h := beginGeneration(t, proxy, release, number)
+	waitFor(t, "HAProxy to answer", func() bool {
+		_, err := h.running(t.Context())
+		return err == nil
+	})
+	return h
+}
+
+func beginGeneration(t *testing.T, proxy *Proxy, release string, number int) *haproxy {
+	t.Helper()
+	one := proxy.instance(number)
+	if err := os.MkdirAll(one.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	argv := append(program(t, release), Command(proxy.dir)...)
+	h := &haproxy{instance: one, command: exec.Command(argv[0], argv[1:]...), log: &lockedBuffer{}}
+	h.command.Env = append(os.Environ(), SocketsVariable+"="+one.dir)
 	h.command.Stdout, h.command.Stderr = h.log, h.log
 	h.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if err := h.command.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		h.stop()
+		h.end(syscall.SIGTERM)
 		if t.Failed() {
-			t.Logf("HAProxy's log:\n%s", h.log.String())
+			t.Logf("the log of HAProxy %d:\n%s", number, h.log.String())
 		}
-	})
-	waitFor(t, "HAProxy to answer", func() bool {
-		_, err := proxy.running(t.Context())
-		return err == nil
 	})
 	return h
 }
 
-func (h *haproxy) stop() {
+// end sends the process a signal and waits for its end.
+func (h *haproxy) end(signal os.Signal) {
 	if h.command.ProcessState == nil {
-		h.command.Process.Signal(syscall.SIGTERM)
+		h.command.Process.Signal(signal)
 		h.command.Wait()
 	}
 }
@@ -298,7 +316,7 @@ func TestDrainWaits(t *testing.T) {
 	if err := proxy.Drain(t.Context(), "keystone", SlotA); err != nil {
 		t.Fatal(err)
 	}
-	servers, err := proxy.liveServers(t.Context())
+	servers, err := proxy.instance(1).liveServers(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -347,8 +365,8 @@ func TestHoldAndRelease(t *testing.T) {
 	l.more(t, 200)
 	mustServe(t, port, "2")
 	l.stop(t)
-	if err := proxy.Hold(t.Context(), []string{"nothing"}); err == nil {
-		t.Error("what does not exist is held")
+	if err := proxy.Hold(t.Context(), []string{"nothing"}); err != nil {
+		t.Errorf("a front end that is not there has nothing to hold: %v", err)
 	}
 }
 
@@ -443,7 +461,7 @@ func TestRefusedReload(t *testing.T) {
 	if err := os.WriteFile(ConfigPath(proxy.dir), []byte("nonsense\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := proxy.reload(t.Context(), "copse-other"); err == nil || !strings.Contains(err.Error(), "goes on as before") {
+	if err := proxy.instance(1).reload(t.Context(), "copse-other"); err == nil || !strings.Contains(err.Error(), "goes on as before") {
 		t.Errorf("nonsense is loaded: %v", err)
 	}
 	mustServe(t, port, "1")
@@ -466,7 +484,7 @@ func TestRestart(t *testing.T) {
 	}
 	h.command.Wait()
 	waitFor(t, "HAProxy to end", func() bool {
-		_, err := proxy.running(t.Context())
+		_, err := h.running(t.Context())
 		return errors.Is(err, errNotRunning)
 	})
 	mustSync(t, proxy, switched, NotRunning)
@@ -479,7 +497,7 @@ func TestRestart(t *testing.T) {
 	}
 	startHAProxy(t, proxy)
 	mustServe(t, port, "2")
-	servers, err := proxy.liveServers(t.Context())
+	servers, err := proxy.instance(1).liveServers(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -534,7 +552,7 @@ func TestSyncLeavesWhatHasDrained(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustSync(t, proxy, draining, Unchanged)
-	servers, err := proxy.liveServers(t.Context())
+	servers, err := proxy.instance(1).liveServers(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

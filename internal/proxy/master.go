@@ -38,7 +38,7 @@ var failedReloads = regexp.MustCompile(`\[failed: (\d+)\]`)
 //	1233    worker  1              0d00h00m43s 3.0.1
 //
 // The master's socket is away for a moment after a start and in a reload, while workers serve.
-func (p *Proxy) processes(ctx context.Context) (processes, error) {
+func (p *instance) processes(ctx context.Context) (processes, error) {
 	waiting, cancel := context.WithTimeout(ctx, masterTime)
 	defer cancel()
 	ticker := time.NewTicker(pollInterval)
@@ -92,7 +92,7 @@ func parseProcesses(answer string) processes {
 
 // reload makes the master read its configuration again and waits until a worker with the
 // description wanted serves. Workers from before finish what they have by themselves.
-func (p *Proxy) reload(ctx context.Context, wanted string) error {
+func (p *instance) reload(ctx context.Context, wanted string) error {
 	before, err := p.processes(ctx)
 	if err != nil {
 		return err

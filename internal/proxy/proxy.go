@@ -10,7 +10,9 @@
 // other, made ready, and the first is drained. A change of slots needs no reload and fails no
 // request; a change of front ends reloads the process, which hands its listening sockets over.
 //
-// The agent and HAProxy must see the directory under the same path.
+// The agent and HAProxy must see the directory under the same path. In it, each generation of
+// HAProxy's container has a directory for its sockets: while one replaces another, both serve, and
+// what is done is done to both.
 package proxy
 
 import (
@@ -91,10 +93,16 @@ type Proxy struct {
 // New returns the proxy that lives in dir, which must exist when it is used.
 func New(dir string) *Proxy { return &Proxy{dir: dir} }
 
-// Command is how HAProxy must be started for this package to find it: in the foreground, as
-// master and worker, with the master's socket in dir.
+// startScript is how HAProxy must be started for this package to find it, with SocketsVariable set: in
+// the foreground, as master and worker, with the master's socket among its generation's. After
+// Handover it asks the generation before it for its listening sockets (-x).
+const startScript = `old=$PROXY_SOCKETS/previous/runtime.sock
+exec haproxy -W -db -S "$PROXY_SOCKETS/master.sock,mode,600" -f "$0" $(test ! -S "$old" || echo "-x $old")`
+
+// Command is the command of HAProxy's container. It ends by SIGUSR1, which lets it finish the
+// connections that it has; SIGTERM cuts them off.
 func Command(dir string) []string {
-	return []string{"haproxy", "-W", "-db", "-S", filepath.Join(dir, masterSocket) + ",mode,600", "-f", ConfigPath(dir)}
+	return []string{"/bin/sh", "-c", startScript, ConfigPath(dir)}
 }
 
 // ConfigPath is the configuration file in a proxy's directory.
@@ -180,13 +188,17 @@ func (s Server) effective() (netip.AddrPort, State) {
 	return address, s.State
 }
 
+// mostInDir is how long the path of the proxy's directory may be.
+const mostInDir = 107 - len("/1234567/runtime.sock.4194304.tmp")
+
 func checkDir(dir string) error {
 	if !dirForm.MatchString(dir) || strings.Contains(dir, "..") {
 		return fmt.Errorf("cannot keep the proxy in %q: it must be an absolute path of letters, digits and ._-", dir)
 	}
-	// A path of a unix socket has 107 bytes, and HAProxy appends its process id and ".tmp".
-	if socket := filepath.Join(dir, runtimeSocket); len(socket) > 90 {
-		return fmt.Errorf("cannot keep the proxy in %s: the path of its socket is longer than 90 bytes", dir)
+	// A path of a unix socket has 107 bytes. There is one that leads through the link to the generation
+	// before, and HAProxy appends its process id and ".tmp" to the others.
+	if len(dir) > mostInDir {
+		return fmt.Errorf("cannot keep the proxy in %s: its path is longer than %d bytes", dir, mostInDir)
 	}
 	return nil
 }

@@ -9,7 +9,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"strconv"
 )
 
@@ -20,7 +19,8 @@ const maxconn = 4096
 //
 //   - fd-hard-limit: HAProxy derives its connection limit and the size of its tables from the
 //     limit on files, and an engine's million of them would cost 100 MB.
-//   - expose-fd listeners: a reload hands the listening sockets over.
+//   - expose-fd listeners: a reload hands the listening sockets over, and so does one generation of
+//     HAProxy's container to the next.
 //   - httpclose: a client's next request is a new connection, so it can be held in the
 //     kernel's backlog while what is behind is replaced, and no connection outlives a drain.
 //   - retry-on: a server that stopped before it took the connection, or closed it without a
@@ -29,7 +29,7 @@ const maxconn = 4096
 const head = `# Written by Copse; changes made here are lost.
 global
     description %s
-    stats socket %s mode 600 level admin expose-fd listeners
+    stats socket "${%s}/%s" mode 600 level admin expose-fd listeners
     stats timeout 1m
     log stdout format raw local0 info
     fd-hard-limit 20000
@@ -57,17 +57,19 @@ defaults
 `
 
 // httpFront gives each request an id that the services log and pass on, in the form that
-// oslo.middleware accepts, and tells them what the client used. Only requests that may be sent
+// oslo.middleware accepts, and tells them what the client used. Its log joins that id with the one
+// that the service answers with, which is what the client knows. Only requests that may be sent
 // twice are: after an empty answer nobody knows whether the first was carried out.
 const httpFront = `    option forwardfor
     http-request set-header X-Openstack-Request-Id req-%[uuid()] unless { req.hdr(X-Openstack-Request-Id) -m found }
     http-request set-header X-Forwarded-Proto http
     http-request capture req.hdr(X-Openstack-Request-Id) len 40
+    capture response header X-Openstack-Request-Id len 40
     http-request disable-l7-retry unless METH_GET || METH_OPTIONS
 `
 
-// Render returns the configuration for a table; dir is the proxy's directory as HAProxy sees
-// it. The same table gives the same bytes.
+// Render returns the configuration for a table of the proxy that is kept in dir. The same table
+// gives the same bytes.
 func Render(dir string, table Table) ([]byte, error) {
 	if err := checkDir(dir); err != nil {
 		return nil, err
@@ -75,24 +77,24 @@ func Render(dir string, table Table) ([]byte, error) {
 	if err := table.Validate(); err != nil {
 		return nil, err
 	}
-	return render(dir, table, description(dir, table)), nil
+	return render(table, description(table)), nil
 }
 
 // description names the structure of a configuration: all of it but what is in the slots. The
 // running process reports it, so whether a reload is needed can be asked of the process itself.
-func description(dir string, table Table) string {
+func description(table Table) string {
 	empty := Table{Backends: make([]Backend, len(table.Backends))}
 	for i, backend := range table.Backends {
 		backend.Servers = [2]Server{}
 		empty.Backends[i] = backend
 	}
-	sum := sha256.Sum256(render(dir, empty, ""))
+	sum := sha256.Sum256(render(empty, ""))
 	return "copse-" + hex.EncodeToString(sum[:8])
 }
 
-func render(dir string, table Table, description string) []byte {
+func render(table Table, description string) []byte {
 	var out bytes.Buffer
-	fmt.Fprintf(&out, head, description, filepath.Join(dir, runtimeSocket), maxconn)
+	fmt.Fprintf(&out, head, description, SocketsVariable, runtimeSocket, maxconn)
 	for _, backend := range table.Backends {
 		renderBackend(&out, backend)
 	}

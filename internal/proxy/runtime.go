@@ -26,7 +26,7 @@ const answerTime = 10 * time.Second
 var errNotRunning = errors.New("HAProxy does not run")
 
 // ask sends one command to a socket in the proxy's directory and returns the whole answer.
-func (p *Proxy) ask(ctx context.Context, socket, command string) (string, error) {
+func (p *instance) ask(ctx context.Context, socket, command string) (string, error) {
 	path := filepath.Join(p.dir, socket)
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
@@ -75,7 +75,7 @@ func exchange(conn net.Conn, command string) (string, error) {
 
 // tell sends a command that is silent when it succeeds, or says what it did in a line that
 // contains one of expected.
-func (p *Proxy) tell(ctx context.Context, command string, expected ...string) error {
+func (p *instance) tell(ctx context.Context, command string, expected ...string) error {
 	answer, err := p.ask(ctx, runtimeSocket, command)
 	if err != nil {
 		return err
@@ -92,7 +92,7 @@ func (p *Proxy) tell(ctx context.Context, command string, expected ...string) er
 }
 
 // running returns the description of the configuration that the serving process has.
-func (p *Proxy) running(ctx context.Context) (string, error) {
+func (p *instance) running(ctx context.Context) (string, error) {
 	answer, err := p.ask(ctx, runtimeSocket, "show info")
 	if err != nil {
 		return "", err
@@ -112,7 +112,7 @@ type live struct {
 }
 
 // liveServers returns what is in each slot, by "backend/slot".
-func (p *Proxy) liveServers(ctx context.Context) (map[string]live, error) {
+func (p *instance) liveServers(ctx context.Context) (map[string]live, error) {
 	answer, err := p.ask(ctx, runtimeSocket, "show servers state")
 	if err != nil {
 		return nil, err
@@ -188,7 +188,7 @@ type stat struct {
 
 // stats returns the lines by "proxy/FRONTEND" and "proxy/slot", summed over the serving
 // process and those that still finish after a reload.
-func (p *Proxy) stats(ctx context.Context) (map[string]stat, error) {
+func (p *instance) stats(ctx context.Context) (map[string]stat, error) {
 	answer, err := p.ask(ctx, runtimeSocket, "show stat")
 	if err != nil {
 		return nil, err

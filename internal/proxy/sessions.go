@@ -27,23 +27,43 @@ type Usage struct {
 // Sessions returns the open connections by front end, those of processes that only finish
 // after a reload included. It is empty when HAProxy does not run.
 func (p *Proxy) Sessions(ctx context.Context) (map[string]Usage, error) {
-	stats, err := p.stats(ctx)
-	if errors.Is(err, errNotRunning) {
-		return map[string]Usage{}, nil
-	} else if err != nil {
-		return nil, err
-	}
 	usages := map[string]Usage{}
-	for name, s := range stats {
-		if frontend, isFrontend := cutFrontend(name); isFrontend {
-			usages[frontend] = Usage{
-				Clients: s.sessions,
-				Servers: [2]int{stats[frontend+"/a"].sessions, stats[frontend+"/b"].sessions},
-				Held:    s.limit == 0,
+	err := p.each(ctx, func(one *instance) error {
+		stats, err := one.stats(ctx)
+		if err != nil {
+			return err
+		}
+		for name, s := range stats {
+			frontend, isFrontend := cutFrontend(name)
+			if !isFrontend {
+				continue
 			}
+			sum := usages[frontend]
+			sum.Clients += s.sessions
+			sum.Servers[SlotA] += stats[frontend+"/a"].sessions
+			sum.Servers[SlotB] += stats[frontend+"/b"].sessions
+			sum.Held = sum.Held || s.limit == 0
+			usages[frontend] = sum
+		}
+		return nil
+	})
+	return usages, err
+}
+
+// each does something to all instances that serve, oldest first. One that ends meanwhile has nothing
+// left to be done to it.
+func (p *Proxy) each(ctx context.Context, do func(*instance) error) error {
+	instances, err := p.serving(ctx)
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for _, one := range instances {
+		if err := do(one.instance); err != nil && !errors.Is(err, errNotRunning) {
+			failures = append(failures, err)
 		}
 	}
-	return usages, nil
+	return errors.Join(failures...)
 }
 
 func cutFrontend(name string) (string, bool) { return strings.CutSuffix(name, "/FRONTEND") }
@@ -51,31 +71,31 @@ func cutFrontend(name string) (string, bool) { return strings.CutSuffix(name, "/
 // Drain takes a slot out of use: no new connections, wait until those that are open have
 // ended, then maintenance. When ctx ends first, the slot stays draining and the error matches
 // ErrBusy; the caller decides whether to wait on. A slot that is out of use already, and a
-// proxy that does not run, have nothing to drain.
+// proxy that does not run, have nothing to drain. What a generation of the proxy has open that is told to
+// end cannot be seen any more.
 //
 // The configuration file is not touched: the table that Sync had is to say drain or maint.
 func (p *Proxy) Drain(ctx context.Context, backend string, slot Slot) error {
 	name := backend + "/" + slot.String()
+	return p.each(ctx, func(one *instance) error { return one.drain(ctx, name) })
+}
+
+func (p *instance) drain(ctx context.Context, name string) error {
 	servers, err := p.liveServers(ctx)
-	if errors.Is(err, errNotRunning) {
-		return nil
-	} else if err != nil {
+	if err != nil {
 		return err
 	}
 	now, found := servers[name]
 	if !found {
 		return fmt.Errorf("cannot drain server %s: the proxy does not have it", name)
 	}
-	err = nil
 	if now.state == Ready {
 		err = p.tell(ctx, "set server "+name+" state drain")
 	}
 	if err == nil {
 		err = p.waitIdle(ctx, name)
 	}
-	if errors.Is(err, errNotRunning) {
-		return nil // it ended, and its connections with it
-	} else if err != nil {
+	if err != nil {
 		return fmt.Errorf("cannot drain server %s: %w", name, busy(ctx, err))
 	}
 	if now.state == Maint {
@@ -87,23 +107,35 @@ func (p *Proxy) Drain(ctx context.Context, backend string, slot Slot) error {
 // Hold lets new connections to front ends wait in the kernel's backlog, one front end after
 // the other: callers must come before those they call, or what a caller has open waits for a
 // service that is held. It returns when no connection is open any more. When ctx ends first
-// the error matches ErrBusy and what is held stays so until Release.
+// the error matches ErrBusy; all are held then all the same, and stay so until Release. One that the
+// proxy does not have gets no requests: there is nothing to hold.
 //
 // HAProxy must be 2.6.20, 2.8.12, 3.0.6 or newer: before, a release under load locks it up
 // (haproxy issue 2726).
 func (p *Proxy) Hold(ctx context.Context, frontends []string) error {
+	var unfinished []error
 	for _, frontend := range frontends {
-		err := p.limit(ctx, frontend, 0)
-		if err == nil {
-			err = p.waitIdle(ctx, frontend+"/FRONTEND")
+		// Where time is over, the rest is held without waiting for what it has open.
+		err := p.each(context.WithoutCancel(ctx), func(one *instance) error {
+			return one.limit(context.WithoutCancel(ctx), frontend, 0)
+		})
+		if err != nil {
+			return fmt.Errorf("cannot hold front end %s: %w", frontend, err)
 		}
-		if errors.Is(err, errNotRunning) {
-			return nil // nothing comes through
-		} else if err != nil {
-			return fmt.Errorf("cannot hold front end %s: %w", frontend, busy(ctx, err))
+		if ctx.Err() == nil {
+			err = p.each(ctx, func(one *instance) error { return one.waitIdle(ctx, frontend+"/FRONTEND") })
+		} else {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			err = fmt.Errorf("cannot wait for front end %s: %w", frontend, busy(ctx, err))
+			if !errors.Is(err, ErrBusy) {
+				return err
+			}
+			unfinished = append(unfinished, err)
 		}
 	}
-	return nil
+	return errors.Join(unfinished...)
 }
 
 // Release lets connections through again, in the reverse order of Hold for the same list.
@@ -111,22 +143,30 @@ func (p *Proxy) Hold(ctx context.Context, frontends []string) error {
 func (p *Proxy) Release(ctx context.Context, frontends []string) error {
 	var failures []error
 	for _, frontend := range slices.Backward(frontends) {
-		if err := p.limit(ctx, frontend, maxconn); err != nil && !errors.Is(err, errNotRunning) {
+		err := p.each(ctx, func(one *instance) error { return one.limit(ctx, frontend, maxconn) })
+		if err != nil {
 			failures = append(failures, fmt.Errorf("cannot release front end %s: %w", frontend, err))
 		}
 	}
 	return errors.Join(failures...)
 }
 
-// limit sets how many connections a front end accepts and reads it back.
-func (p *Proxy) limit(ctx context.Context, frontend string, connections int) error {
+// limit sets how many connections a front end accepts, where it is there, and reads it back.
+func (p *instance) limit(ctx context.Context, frontend string, connections int) error {
 	if !nameForm.MatchString(frontend) {
 		return fmt.Errorf("%q is not the name of a front end", frontend)
+	}
+	stats, err := p.stats(ctx)
+	if err != nil {
+		return err
+	}
+	if now, has := stats[frontend+"/FRONTEND"]; !has || now.limit == connections {
+		return nil
 	}
 	if err := p.tell(ctx, fmt.Sprintf("set maxconn frontend %s %d", frontend, connections)); err != nil {
 		return err
 	}
-	stats, err := p.stats(ctx)
+	stats, err = p.stats(ctx)
 	if err != nil {
 		return err
 	}
@@ -137,7 +177,7 @@ func (p *Proxy) limit(ctx context.Context, frontend string, connections int) err
 }
 
 // waitIdle waits until no connection is open.
-func (p *Proxy) waitIdle(ctx context.Context, name string) error {
+func (p *instance) waitIdle(ctx context.Context, name string) error {
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	for {

@@ -13,23 +13,28 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
 
-// Outcome says what Sync had to do to the running process.
-type Outcome string
+// Outcome says what Sync had to do to the running processes: the most that one of them needed.
+type Outcome int
 
 // The outcomes of Sync.
 const (
-	NotRunning Outcome = "not running" // the file is written, for the next start
-	Unchanged  Outcome = "unchanged"
-	Switched   Outcome = "switched" // through the runtime socket
-	Reloaded   Outcome = "reloaded"
+	NotRunning Outcome = iota // the file is written, for the next start
+	Unchanged
+	Switched // through the runtime socket
+	Reloaded
 )
 
-// Sync makes table true: in the configuration file first, then in the running process, where
-// there is one. Calling it again, or after a crash in the middle, does what is left to do.
+func (o Outcome) String() string {
+	return [...]string{"not running", "unchanged", "switched", "reloaded"}[o]
+}
+
+// Sync makes table true: in the configuration file first, then in the running processes, where
+// there are any. Calling it again, or after a crash in the middle, does what is left to do.
 //
 // Servers become ready before others are drained, so a front end is never without one. Where
 // front ends differ, HAProxy is reloaded; when it refuses, the former configuration is put
@@ -39,41 +44,58 @@ func (p *Proxy) Sync(ctx context.Context, table Table) (Outcome, error) {
 	defer p.syncing.Unlock()
 	content, err := Render(p.dir, table)
 	if err != nil {
-		return "", err
+		return NotRunning, err
 	}
-	running, err := p.running(ctx)
-	stopped := errors.Is(err, errNotRunning)
-	if err != nil && !stopped {
-		return "", err
+	instances, err := p.serving(ctx)
+	if err != nil {
+		return NotRunning, err
 	}
-	wanted := description(p.dir, table)
-	if !stopped && running != wanted {
+	wanted := description(table)
+	if slices.ContainsFunc(instances, func(s serving) bool { return s.description != wanted }) {
 		if err := p.checkBinds(ctx, content); err != nil {
-			return "", err
+			return NotRunning, err
 		}
 	}
 	former, err := p.write(content)
 	if err != nil {
-		return "", err
+		return NotRunning, err
 	}
-	if stopped {
-		return NotRunning, nil
+	outcome := NotRunning
+	for _, one := range instances {
+		did, err := one.follow(ctx, table, wanted, one.description)
+		if refused := (refusedError{}); errors.As(err, &refused) {
+			return NotRunning, errors.Join(err, p.restore(former))
+		}
+		if _, gone := one.running(ctx); err != nil && errors.Is(gone, errNotRunning) {
+			continue // it ended meanwhile: another has its front ends, or the next start reads the file
+		}
+		if err != nil {
+			return NotRunning, err
+		}
+		outcome = max(outcome, did)
 	}
+	return outcome, nil
+}
+
+// refusedError: an instance did not take the configuration, and goes on with the one that it has.
+type refusedError struct{ error }
+
+func (e refusedError) Unwrap() error { return e.error }
+
+// follow makes one instance do what the table says.
+func (p *instance) follow(ctx context.Context, table Table, wanted, has string) (Outcome, error) {
 	outcome := Unchanged
-	if running != wanted {
+	if has != wanted {
 		if err := p.reloadHeld(ctx, wanted); err != nil {
-			return "", errors.Join(err, p.restore(former))
+			return outcome, refusedError{err}
 		}
 		outcome = Reloaded
 	}
 	changed, err := p.apply(ctx, table)
-	if err != nil {
-		return "", err
-	}
 	if changed && outcome == Unchanged {
 		outcome = Switched
 	}
-	return outcome, nil
+	return outcome, err
 }
 
 // checkBinds finds out whether HAProxy could listen where it does not yet. Where it cannot, it
@@ -175,7 +197,7 @@ func replaceFile(path string, content []byte) (err error) {
 }
 
 // reloadHeld reloads and holds again what was held: a new process starts open.
-func (p *Proxy) reloadHeld(ctx context.Context, wanted string) error {
+func (p *instance) reloadHeld(ctx context.Context, wanted string) error {
 	before, err := p.stats(ctx)
 	if err != nil {
 		return err
@@ -199,7 +221,7 @@ func (p *Proxy) reloadHeld(ctx context.Context, wanted string) error {
 }
 
 // apply makes the slots of the running process those of the table.
-func (p *Proxy) apply(ctx context.Context, table Table) (changed bool, err error) {
+func (p *instance) apply(ctx context.Context, table Table) (changed bool, err error) {
 	servers, err := p.liveServers(ctx)
 	if err != nil {
 		return false, err
@@ -232,7 +254,7 @@ func (p *Proxy) apply(ctx context.Context, table Table) (changed bool, err error
 }
 
 // set changes one slot from what it is to what it is to be.
-func (p *Proxy) set(ctx context.Context, name string, now, wanted live) (changed bool, err error) {
+func (p *instance) set(ctx context.Context, name string, now, wanted live) (changed bool, err error) {
 	if now.address != wanted.address {
 		command := fmt.Sprintf("set server %s addr %s port %d", name, wanted.address.Addr(), wanted.address.Port())
 		if err := p.tell(ctx, command, "changed from", "no need to change"); err != nil {
@@ -257,7 +279,7 @@ const addressDeadline = 10 * time.Second
 
 // awaitAddress waits until a slot has its address. Since HAProxy 3.0 a task of its own changes it, after
 // the command was answered : until then, the slot must not become ready.
-func (p *Proxy) awaitAddress(ctx context.Context, name string, wanted netip.AddrPort) error {
+func (p *instance) awaitAddress(ctx context.Context, name string, wanted netip.AddrPort) error {
 	ctx, cancel := context.WithTimeout(ctx, addressDeadline)
 	defer cancel()
 	for {
@@ -284,7 +306,7 @@ func (s State) serves(wanted State) bool {
 }
 
 // verify reads back what was set: most commands say nothing, whether they worked or not.
-func (p *Proxy) verify(ctx context.Context, table Table) error {
+func (p *instance) verify(ctx context.Context, table Table) error {
 	servers, err := p.liveServers(ctx)
 	if err != nil {
 		return err

@@ -1,0 +1,148 @@
+// Copyright The Copse Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// One generation of HAProxy takes over from another while clients ask, between the versions that the
+// releases have, there and back. No request fails, a connection that is open lives on in the old
+// process, and what is switched in between reaches both.
+func TestHandover(t *testing.T) {
+	for _, c := range []struct{ from, to string }{{trixie, trixie}, {trixie, forky}, {forky, trixie}} {
+		t.Run(c.from+" to "+c.to, func(t *testing.T) {
+			proxy, port, streamPort := New(tempDir(t)), freePort(t), freePort(t)
+			one, two := newGeneration(t, "1"), newGeneration(t, "2")
+			both := func(a, b Server) Table {
+				all := table(port, a, b)
+				all.Backends = append(all.Backends, Backend{
+					Name: "echo", Mode: "tcp", Addresses: []string{"127.0.0.1"}, Port: streamPort,
+					Servers: [2]Server{{echoServer(t), Ready, 1}, {}},
+				})
+				return all
+			}
+			before := both(Server{one.address(), Ready, 1}, Server{})
+			after := before
+			after.Backends = append([]Backend{}, before.Backends...)
+			after.Backends[0].Servers = [2]Server{{one.address(), Drain, 1}, {two.address(), Ready, 2}}
+			mustSync(t, proxy, before, NotRunning)
+			old := startGeneration(t, proxy, c.from, 1)
+			stream, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", streamPort))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer stream.Close()
+			mustEcho(t, stream)
+
+			l := startLoad(port, 8)
+			l.more(t, 200)
+			mustHandOver(t, proxy, 1, 2)
+			next := startGeneration(t, proxy, c.to, 2)
+			if err := proxy.Handover(t.Context(), 0, 2); err != nil {
+				t.Fatal(err)
+			}
+			l.more(t, 200)
+			mustSync(t, proxy, after, Switched)
+			for range 20 { // whichever process it is that answers
+				mustServe(t, port, "2")
+			}
+			if err := proxy.Drain(t.Context(), "keystone", SlotA); err != nil {
+				t.Fatal(err)
+			}
+			one.Close()
+			l.more(t, 200)
+
+			if err := old.command.Process.Signal(syscall.SIGUSR1); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, "the old one to take no more", func() bool {
+				_, err := old.running(t.Context())
+				return errors.Is(err, errNotRunning)
+			})
+			l.more(t, 400)
+			mustEcho(t, stream) // in the old process, still
+			stream.Close()
+			if err := old.command.Wait(); err != nil {
+				t.Errorf("the old one ended with %v", err)
+			}
+			if err := proxy.Forget(1); err != nil {
+				t.Fatal(err)
+			}
+			// A reload of what has taken sockets over keeps them.
+			after.Backends[0].CheckPath = "/"
+			mustSync(t, proxy, after, Reloaded)
+			l.more(t, 400)
+			mustServe(t, port, "2")
+			l.stop(t)
+			if text := next.log.String(); strings.Contains(text, "Failed to get the sockets") {
+				t.Errorf("there was no handover:\n%s", text)
+			}
+		})
+	}
+}
+
+// A generation that takes over and dies, however, leaves the one before it as it was.
+func TestHandoverIsTakenBack(t *testing.T) {
+	proxy, port := New(tempDir(t)), freePort(t)
+	one := newGeneration(t, "1")
+	mustSync(t, proxy, table(port, Server{one.address(), Ready, 1}, Server{}), NotRunning)
+	startGeneration(t, proxy, trixie, 1)
+	l := startLoad(port, 8)
+	for i, end := range []os.Signal{syscall.SIGUSR1, syscall.SIGUSR1, syscall.SIGTERM} {
+		mustHandOver(t, proxy, 1, i+2)
+		next := startGeneration(t, proxy, []string{trixie, forky, trixie}[i], i+2)
+		if end != syscall.SIGUSR1 {
+			// What it has accepted is cut off by any other signal: let it have nothing.
+			l.stop(t)
+		} else {
+			l.more(t, 200)
+		}
+		next.end(end)
+		if err := proxy.Forget(i + 2); err != nil {
+			t.Fatal(err)
+		}
+		mustServe(t, port, "1")
+	}
+	l.stop(t)
+}
+
+// A generation whose predecessor has died listens by itself.
+func TestNobodyToTakeOverFrom(t *testing.T) {
+	proxy, port := New(tempDir(t)), freePort(t)
+	one := newGeneration(t, "1")
+	mustSync(t, proxy, table(port, Server{one.address(), Ready, 1}, Server{}), NotRunning)
+	old := startGeneration(t, proxy, trixie, 1)
+	mustHandOver(t, proxy, 1, 2)
+	old.end(syscall.SIGKILL) // after it was found alive
+	waitFor(t, "its worker to end", func() bool {
+		_, err := old.running(t.Context())
+		return errors.Is(err, errNotRunning)
+	})
+	startGeneration(t, proxy, trixie, 2)
+	mustServe(t, port, "1")
+	if err := proxy.Handover(t.Context(), 1, 2); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(InstanceDir(proxy.dir, 2) + "/" + previousLink); !os.IsNotExist(err) {
+		t.Errorf("there is a link to one that does not run: %v", err)
+	}
+}
+
+// mustHandOver prepares a generation that is to take over from another.
+func mustHandOver(t *testing.T, proxy *Proxy, from, to int) {
+	t.Helper()
+	if err := os.MkdirAll(InstanceDir(proxy.dir, to), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := proxy.Handover(t.Context(), from, to); err != nil {
+		t.Fatal(err)
+	}
+}
