@@ -11,6 +11,7 @@ import (
 	"copse/internal/api"
 	"copse/internal/engine"
 	"copse/internal/logs"
+	"copse/internal/tree"
 )
 
 // getRequestLogs streams the lines about one request of OpenStack, from all services that it went
@@ -28,11 +29,15 @@ func (a *Agent) getRequestLogs(w http.ResponseWriter, r *http.Request, asked str
 	if err != nil {
 		return err
 	}
+	document, err := a.deployer.Document()
+	if err != nil {
+		return err
+	}
 	origins := make(map[string]api.LogLine, len(found))
 	sources := make([]logs.Source, 0, len(found))
 	for _, source := range found {
 		origins[source.Name] = source.origin
-		sources = append(sources, source.Source)
+		sources = append(sources, logs.WithoutChecks(source.Source, checkPath(document, source.origin.Container)))
 	}
 	ids, err := logs.Related(r.Context(), sources, id)
 	if err != nil {
@@ -55,4 +60,15 @@ func (a *Agent) getRequestLogs(w http.ResponseWriter, r *http.Request, asked str
 		a.Log.Warn("the lines of a request ended early", "request", id, "error", err)
 	}
 	return nil
+}
+
+// checkPath is what the proxy asks of a container to see that it is there, "" for nothing.
+func checkPath(document *tree.Document, name string) string {
+	if document == nil {
+		return ""
+	}
+	if c := document.Container(name); c != nil && c.Frontend != nil {
+		return c.Frontend.CheckPath
+	}
+	return ""
 }

@@ -102,6 +102,23 @@ func Related(ctx context.Context, sources []Source, id string) (map[string]bool,
 	return ids, group.Wait()
 }
 
+// WithoutChecks leaves out the lines about requests that only ask whether a service is there: GET
+// of path. They belong to no request of a client, but some services log them with the ids of the
+// one before.
+func WithoutChecks(source Source, path string) Source {
+	if path == "" {
+		return source
+	}
+	ends := []string{`"GET ` + path + `"`, `"GET ` + path + ` HTTP/`}
+	return Source{Name: source.Name, Read: func(ctx context.Context, handle func(engine.LogLine)) error {
+		return source.Read(ctx, func(line engine.LogLine) {
+			if !slices.ContainsFunc(ends, func(end string) bool { return strings.Contains(line.Text, end) }) {
+				handle(line)
+			}
+		})
+	}}
+}
+
 // OfRequests narrows sources to the lines that speak of one of the ids.
 func OfRequests(sources []Source, ids map[string]bool) []Source {
 	narrowed := make([]Source, 0, len(sources))

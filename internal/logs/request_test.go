@@ -99,6 +99,16 @@ func TestRequestThroughServices(t *testing.T) {
 	}
 }
 
+func TestWithoutChecks(t *testing.T) {
+	source := written("api", 1, asked+` "GET /" status: 200`, asked+` "GET / HTTP/1.1" 200`, asked+` "GET /servers" status: 200`, "a GET / of another form")
+	for path, want := range map[string]int{"/": 2, "": 4, "/servers": 3, "/server": 4} {
+		lines := 0
+		if err := WithoutChecks(source, path).Read(t.Context(), func(engine.LogLine) { lines++ }); err != nil || lines != want {
+			t.Errorf("without checks of %q there are %d lines, %v; want %d", path, lines, err, want)
+		}
+	}
+}
+
 func TestRelatedFails(t *testing.T) {
 	gone := errors.New("the engine has gone")
 	broken := Source{Name: "api", Read: func(context.Context, func(engine.LogLine)) error { return gone }}

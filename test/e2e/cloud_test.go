@@ -40,6 +40,10 @@ func TestCloud(t *testing.T) {
 	}{
 		{"NothingToDo", s.nothingToDo},
 		{"Commands", s.commands},
+		{"Privileges", s.privileges},
+		{"OneRequest", s.oneRequest},
+		{"NothingIsWrittenInside", s.nothingIsWrittenInside},
+		{"Isolation", s.isolation},
 		{"StopAndStart", s.stopAndStart},
 		{"BadCalls", s.badCalls},
 		{"RemovedByHand", s.removedByHand},
