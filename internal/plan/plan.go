@@ -133,6 +133,12 @@ func (p *Plan) String() string {
 		if s.Strategy != "" {
 			fmt.Fprintf(&b, " [%s]", s.Strategy)
 		}
+		if s.To != 0 {
+			fmt.Fprintf(&b, " of generation %d", s.To)
+		}
+		if s.NoReturn {
+			b.WriteString(" (no return)")
+		}
 		if s.Drift {
 			b.WriteString(" (drift)")
 		}

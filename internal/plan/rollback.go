@@ -160,8 +160,8 @@ func (m *maker) rollbackJob(name string, targets map[string]*tree.Generation, un
 	release, lower := m.lowest(c.Component, targets)
 	switch c.Job.Phase {
 	case tree.Revert:
-		if !lower {
-			return Step{}, false
+		if _, restored := m.restores[c.Component]; !lower || restored {
+			return Step{}, false // what is put back is of the older release as it is
 		}
 		m.comesBefore(c, targets)
 		return m.step(c, Run, fmt.Sprintf("%s goes back to %s", c.Component, release)), true
