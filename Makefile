@@ -74,8 +74,8 @@ test-full: test ## make test, then the dashboard in a browser, long fuzzing and 
 # Units, conformance on the real engine and the simulator. A result of an earlier run says
 # nothing about an engine that is there today, hence -count=1.
 test-unit:
-	compose=$$(scripts/fetch-compose.sh build/peer) && \
-	COPSE_COMPOSE="$$compose" CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 30m $$($(GO) list ./... | grep -v '^copse/test/')
+	compose=$$(scripts/fetch-compose.sh build/peer) && promtool=$$(scripts/fetch-promtool.sh build/peer) && \
+	COPSE_COMPOSE="$$compose" COPSE_PROMTOOL="$$promtool" CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 30m $$($(GO) list ./... | grep -v '^copse/test/')
 
 # The real cloud owns the host's ports and bridges: one package at a time, one test at a time.
 test-e2e:
