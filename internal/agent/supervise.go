@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,7 +34,7 @@ func (a *Agent) setUpSupervision(db *store.Store) {
 	a.monitor = health.New(a.runCheck, told, time.Now, parallelChecks)
 	a.supervisor = supervise.New(supervise.Options{
 		Engine: a.Engine, Actor: actor{a.deployer}, Store: db, Monitor: a.monitor,
-		Units: a.units, Host: a.HostName, Log: a.Log,
+		Units: a.units, Overloaded: overloaded, Host: a.HostName, Log: a.Log,
 	})
 	a.incidents = func(since time.Time) ([]supervise.Incident, error) { return supervise.Incidents(db, a.HostName, since) }
 }
@@ -54,6 +56,22 @@ func (a *Agent) runCheck(ctx context.Context, container string, check *tree.Chec
 		said.Unknown = err != nil || (c.State != engine.Running && c.State != engine.Paused)
 	}
 	return said
+}
+
+// overloadedTasks is the load for each processor above which a host is overloaded: so many tasks
+// want to run, on the average of a minute, where one can.
+const overloadedTasks = 4
+
+// overloaded reports whether this host has far more to do than it can (proc_loadavg(5)). A host that
+// does not say is not.
+func overloaded() bool {
+	content, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return false
+	}
+	first, _, _ := strings.Cut(string(content), " ")
+	load, err := strconv.ParseFloat(first, 64)
+	return err == nil && load > overloadedTasks*float64(runtime.NumCPU())
 }
 
 // engineTimeout is how long an engine that is well takes at the very most to describe a container.

@@ -32,8 +32,6 @@ const (
 	defaultRetries  = 3
 	// startInterval is how soon a container that is starting is looked at again.
 	startInterval = time.Second
-	// againInterval is the most between a failure and the next run: what hangs is to be known soon.
-	againInterval = 5 * time.Second
 )
 
 // Target is one generation whose check is run.
@@ -236,8 +234,6 @@ func (m *Monitor) record(ctx context.Context, t Target, began time.Time, said Sa
 		s.due = began.Add(min(interval, startInterval))
 	case before == Starting:
 		s.due = began.Add(spread(t.Name, interval))
-	case !said.OK:
-		s.due = now.Add(min(interval, againInterval))
 	default:
 		s.due = began.Add(interval)
 	}

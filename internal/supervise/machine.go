@@ -25,7 +25,7 @@ type Limits struct {
 
 // DefaultLimits are those of an agent.
 func DefaultLimits() Limits {
-	return Limits{Most: 10, Window: 15 * time.Minute, FirstPause: time.Second, LastPause: time.Minute, EnginePause: 75 * time.Second}
+	return Limits{Most: 8, Window: 15 * time.Minute, FirstPause: time.Second, LastPause: time.Minute, EnginePause: 75 * time.Second}
 }
 
 // The weights of failures.
@@ -214,10 +214,11 @@ func (m *Machine) Running(now time.Time, name string, started time.Time) {
 	m.follow(now)
 }
 
-// Ended tells that a container does not run, though it is meant to.
-func (m *Machine) Ended(now time.Time, name string, exit Exit) {
+// Ended tells that a container does not run, though it is meant to, as of some time: what is
+// older than its last start is no news.
+func (m *Machine) Ended(now, asOf time.Time, name string, exit Exit) {
 	u := m.units[name]
-	if u == nil || u.phase == held || u.phase == acting || u.phase == failed {
+	if u == nil || u.phase == held || u.phase == acting || u.phase == failed || asOf.Before(u.started) {
 		return
 	}
 	if u.phase == down && !exit.Restarting && !u.due.IsZero() && !u.engineStarts {

@@ -89,7 +89,7 @@ func (s *stage) hold(name string, held bool) {
 // TestEngineRestarts: the engine starts again what has ended; that is written down, and no more.
 func TestEngineRestarts(t *testing.T) {
 	s := newStage(t)
-	s.Ended(s.now, "api", Exit{Code: 137, Restarting: true, Output: "last words"})
+	s.Ended(s.now, s.now, "api", Exit{Code: 137, Restarting: true, Output: "last words"})
 	s.expect("api.2 exited: ended with status 137 (SIGKILL)")
 	s.pass(time.Second)
 	s.Running(s.now, "api", s.now)
@@ -103,8 +103,8 @@ func TestEngineRestarts(t *testing.T) {
 // TestKilledByHand: what the engine does not start again, the supervisor does, and at once.
 func TestKilledByHand(t *testing.T) {
 	s := newStage(t)
-	s.Ended(s.now, "db", Exit{Code: 137})
-	s.Ended(s.now, "db", Exit{Code: 137}) // seen twice, it is still one
+	s.Ended(s.now, s.now, "db", Exit{Code: 137})
+	s.Ended(s.now, s.now, "db", Exit{Code: 137}) // seen twice, it is still one
 	s.pass(100 * time.Millisecond)
 	s.expect("db.1 exited: ended with status 137", "do start db", "db.1 started: ended with status 137")
 	s.Running(s.now, "db", s.now.Add(-100*time.Millisecond))
@@ -115,7 +115,7 @@ func TestKilledByHand(t *testing.T) {
 // TestEngineForgets: an engine that said it would start a container, and does not, is not waited for.
 func TestEngineForgets(t *testing.T) {
 	s := newStage(t)
-	s.Ended(s.now, "db", Exit{Code: 1, Restarting: true})
+	s.Ended(s.now, s.now, "db", Exit{Code: 1, Restarting: true})
 	s.pass(DefaultLimits().EnginePause + time.Second)
 	s.expect("db.1 exited: ended with status 1", "do start db", "db.1 started: ")
 }
@@ -123,7 +123,7 @@ func TestEngineForgets(t *testing.T) {
 // TestUnhealthyIsRestarted: at once the first time, later and later then, and not for ever.
 func TestUnhealthyIsRestarted(t *testing.T) {
 	s := newStage(t)
-	for i := range 5 {
+	for i := range DefaultLimits().Most / unhealthyWeight {
 		s.Checked(s.now, "db", false, "no answer")
 		s.Checked(s.now, "db", false, "no answer") // it stays unhealthy until it is restarted
 		s.pass(100 * time.Millisecond)
@@ -141,7 +141,7 @@ func TestUnhealthyIsRestarted(t *testing.T) {
 	if !s.Failed("db") {
 		t.Error("db is not failed")
 	}
-	s.Ended(s.now, "db", Exit{Code: 0})
+	s.Ended(s.now, s.now, "db", Exit{Code: 0})
 	s.pass(time.Hour)
 	s.expect()
 
@@ -174,13 +174,13 @@ func TestRecoversBeforeTheRestart(t *testing.T) {
 func TestCrashLoop(t *testing.T) {
 	s := newStage(t)
 	for range DefaultLimits().Most {
-		s.Ended(s.now, "db", Exit{Code: 3, Restarting: true, Output: "no disk"})
+		s.Ended(s.now, s.now, "db", Exit{Code: 3, Restarting: true, Output: "no disk"})
 		s.pass(time.Second)
 		s.Running(s.now, "db", s.now)
 		s.pass(time.Second)
 	}
 	s.lines = nil
-	s.Ended(s.now, "db", Exit{Code: 3, Restarting: true, Output: "no disk"})
+	s.Ended(s.now, s.now, "db", Exit{Code: 3, Restarting: true, Output: "no disk"})
 	s.pass(time.Second)
 	s.expect("db.1 exited", "do give up db", "db.1 gave up: it failed too often within 15m0s; last: ended with status 3")
 }
@@ -189,7 +189,7 @@ func TestCrashLoop(t *testing.T) {
 func TestFewFailuresAreForgotten(t *testing.T) {
 	s := newStage(t)
 	for range 3 * DefaultLimits().Most {
-		s.Ended(s.now, "db", Exit{Code: 3, Restarting: true})
+		s.Ended(s.now, s.now, "db", Exit{Code: 3, Restarting: true})
 		s.Running(s.now.Add(time.Second), "db", s.now.Add(time.Second))
 		s.now = s.now.Add(DefaultLimits().Window)
 	}
@@ -210,11 +210,11 @@ func TestDependencyDown(t *testing.T) {
 	s.Checked(s.now, "api", true, "")
 	s.expect("api.2 recovered")
 	for range 3 * DefaultLimits().Most {
-		s.Ended(s.now, "api", Exit{Code: 1, Restarting: true})
+		s.Ended(s.now, s.now, "api", Exit{Code: 1, Restarting: true})
 		s.Running(s.now.Add(time.Second), "api", s.now.Add(time.Second))
 		s.pass(2 * time.Second)
 	}
-	s.Ended(s.now, "api", Exit{Code: 1, Restarting: true})
+	s.Ended(s.now, s.now, "api", Exit{Code: 1, Restarting: true})
 	s.collect()
 	for _, line := range s.lines {
 		if !strings.HasPrefix(line, "api.2 exited: ended with status 1; it needs db") {
@@ -236,7 +236,7 @@ func TestDependencyDown(t *testing.T) {
 func TestHeld(t *testing.T) {
 	s := newStage(t)
 	s.hold("db", true)
-	s.Ended(s.now, "db", Exit{Code: 1})
+	s.Ended(s.now, s.now, "db", Exit{Code: 1})
 	s.Checked(s.now, "db", false, "no")
 	s.Missing(s.now, "db")
 	s.pass(time.Hour)
@@ -255,7 +255,7 @@ func TestRemovedByHand(t *testing.T) {
 // TestActionsThatFail: an engine that is away costs nothing, one that refuses does.
 func TestActionsThatFail(t *testing.T) {
 	s := newStage(t)
-	s.Ended(s.now, "db", Exit{Code: 1})
+	s.Ended(s.now, s.now, "db", Exit{Code: 1})
 	for range 100 {
 		s.work(Outcome{Away: true})
 		s.now = s.now.Add(time.Second)
@@ -281,7 +281,7 @@ func TestActionsThatFail(t *testing.T) {
 	s.lines = nil
 
 	// A change that has taken it in hand meanwhile: it is looked at again.
-	s.Ended(s.now, "api", Exit{Code: 1})
+	s.Ended(s.now, s.now, "api", Exit{Code: 1})
 	s.work(Outcome{Skipped: true})
 	if got := s.Unseen(); len(got) != 1 || got[0] != "api" {
 		t.Errorf("unseen %v, want api", got)
@@ -296,11 +296,12 @@ func TestOwnDoingIsNoIncident(t *testing.T) {
 	if len(actions) != 1 {
 		t.Fatalf("actions %v", actions)
 	}
-	s.Ended(s.now, "db", Exit{Code: 143})
+	s.Ended(s.now, s.now, "db", Exit{Code: 143})
 	started := s.now.Add(2 * time.Second)
 	s.Running(started, "db", started)
 	s.Done(started, actions[0], Outcome{Started: started})
 	s.Running(started, "db", started)
+	s.Ended(started.Add(time.Second), started.Add(-time.Second), "db", Exit{Code: 143}) // told late
 	s.expect("db.1 unhealthy", "db.1 restarted")
 }
 

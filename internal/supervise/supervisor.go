@@ -59,10 +59,12 @@ type Options struct {
 	Store   *store.Store
 	Monitor *health.Monitor
 	// Units lists what is meant to run on this host, what is held included.
-	Units  func() ([]Unit, error)
-	Host   string
-	Limits Limits
-	Log    *slog.Logger
+	Units func() ([]Unit, error)
+	// Overloaded says whether the host has far more to do than it can.
+	Overloaded func() bool
+	Host       string
+	Limits     Limits
+	Log        *slog.Logger
 }
 
 // Intervals of the supervisor.
@@ -75,6 +77,8 @@ const (
 	lookTimeout = 10 * time.Second
 	// parallelActions bounds what is started and stopped at the same time.
 	parallelActions = 4
+	// overloadedFactor is how many times as patient the supervisor is on an overloaded host.
+	overloadedFactor = 4
 	// outputLines is how many of a container's last lines an incident keeps.
 	outputLines = 5
 )
@@ -165,10 +169,24 @@ func (s *Supervisor) Told(t health.Target, r health.Result) {
 		if !ok || r.State == health.Starting {
 			return
 		}
-		if r.State == health.Healthy || r.Failures > 0 && r.State == health.Unhealthy {
-			s.machine.Checked(now, name, r.State == health.Healthy && r.Failures == 0, r.Output)
+		switch {
+		case r.State == health.Healthy && r.Failures == 0:
+			s.machine.Checked(now, name, true, r.Output)
+		case r.State == health.Unhealthy && r.Failures >= s.enough(t.Check):
+			s.machine.Checked(now, name, false, r.Output)
 		}
 	})
+}
+
+// enough is how many failures in a row have a consequence. A host that has far more to do than it
+// can makes services miss the time limits of their checks, and restarting them gives it yet more to
+// do: there it takes several times as many.
+func (s *Supervisor) enough(check *tree.Check) int {
+	failures := max(check.Retries, 1)
+	if s.Overloaded() {
+		return failures * overloadedFactor
+	}
+	return failures
 }
 
 // tell gives the machine something, writes down what comes of it, and has the loop look.
@@ -286,6 +304,10 @@ func (s *Supervisor) sync(ctx context.Context) {
 func (s *Supervisor) look(ctx context.Context, u Unit, ended time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
+	asOf := ended
+	if ended.IsZero() {
+		asOf = time.Now()
+	}
 	c, err := s.Engine.Inspect(ctx, u.Engine)
 	switch {
 	case errors.Is(err, engine.ErrNotFound):
@@ -304,23 +326,16 @@ func (s *Supervisor) look(ctx context.Context, u Unit, ended time.Time) {
 	s.tell(func(now time.Time) {
 		switch {
 		case !running:
-			s.machine.Ended(now, u.Name, exit)
+			s.machine.Ended(now, asOf, u.Name, exit)
 		case !ended.IsZero():
 			// It was started again before it could be looked at.
 			exit.Restarting = true
-			s.machine.Ended(now, u.Name, exit)
+			s.machine.Ended(now, asOf, u.Name, exit)
 			s.machine.Running(now, u.Name, c.Started)
 		default:
 			s.machine.Running(now, u.Name, c.Started)
 		}
 	})
-}
-
-// since is when the process that the machine knows of has started, zero where it knows of none.
-func (s *Supervisor) since(name string) time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.machine.Up()[name]
 }
 
 func (s *Supervisor) lastLines(ctx context.Context, container string) string {
@@ -371,9 +386,7 @@ func (s *Supervisor) event(ctx context.Context, e engine.Event) {
 	}
 	switch e.Action {
 	case "die":
-		if !e.Time.Before(s.since(u.Name)) { // else it is the end of a process before this one
-			s.look(ctx, u, e.Time)
-		}
+		s.look(ctx, u, e.Time)
 	default:
 		s.look(ctx, u, time.Time{})
 	}

@@ -61,6 +61,11 @@ func TestCloud(t *testing.T) {
 		{"AgentKilled", s.agentKilled},
 		{"Aborted", s.aborted},
 		{"EngineKilled", s.engineKilled},
+		{"Crashed", s.crashed},
+		{"Frozen", s.frozen},
+		{"CrashLoop", s.crashLoop},
+		{"DatabaseStopped", s.databaseStopped},
+		{"EngineGone", s.engineGone},
 	} {
 		s.Declare(t, "")
 		s.Up(t)
