@@ -83,15 +83,20 @@ type wanted struct {
 	unpin   bool
 }
 
-// request makes the request for what is wanted now.
-func (a *app) request(ctx context.Context, w wanted) (api.ChangeRequest, error) {
-	request := api.ChangeRequest{Kind: plan.Up, Names: w.names, Unpin: w.unpin, User: a.operator()}
-	document, err := a.resolve(ctx, w.address, w.names)
+// request makes the request for what is wanted now, and says whether there are pins that it settles:
+// those that the cloud file has come to agree with go, even where there is nothing else to do.
+func (a *app) request(ctx context.Context, w wanted) (request api.ChangeRequest, settles bool, err error) {
+	request = api.ChangeRequest{Kind: plan.Up, Names: w.names, Unpin: w.unpin, User: a.operator()}
+	pins, err := a.pins(ctx)
+	if err != nil {
+		return request, false, err
+	}
+	document, err := a.resolveWith(ctx, w.address, w.names, pins)
 	if err == nil && w.unpin {
 		document, _, err = a.unpinned(ctx, w.address, w.names, document)
 	}
 	request.Document = document
-	return request, err
+	return request, len(pins) > 0, err
 }
 
 // settle asks what is to hold where the cloud file says something else than an upgrade or a

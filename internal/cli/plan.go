@@ -19,7 +19,7 @@ is nothing to do, 2 where there are changes, 1 where it failed. ` + "`copse upgr
 		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			ctx := cmd.Context()
-			request, err := a.request(ctx, wanted{address: address, names: names, unpin: unpin})
+			request, _, err := a.request(ctx, wanted{address: address, names: names, unpin: unpin})
 			if err != nil {
 				return err
 			}

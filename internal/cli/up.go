@@ -48,13 +48,13 @@ Ctrl-C while a change runs only stops watching it: the agent goes on.`,
 			ctx := cmd.Context()
 			w := wanted{address: address, names: names, unpin: unpin}
 			// Faults in what is declared are told before there is an agent.
-			request, err := a.request(ctx, w)
+			request, settles, err := a.request(ctx, w)
 			if err != nil {
 				return err
 			}
 			started, err := a.ensure(ctx)
 			if err == nil && started {
-				request, err = a.request(ctx, w)
+				request, settles, err = a.request(ctx, w)
 			}
 			if err == nil && !yes && !unpin {
 				request, err = a.settle(ctx, w, request)
@@ -70,7 +70,7 @@ Ctrl-C while a change runs only stops watching it: the agent goes on.`,
 				detach:     detach,
 				question:   "Do this?",
 				unattended: true,
-				always:     request.Unpin,
+				always:     settles,
 				prepare:    a.imagesFirst(address, request.Document, noBuild, &built),
 				next:       "next: eval \"$(copse openrc)\", then use the openstack client; `copse ps` shows what runs",
 				conclude: func(ctx context.Context, change *api.Change) (*view.Summary, error) {

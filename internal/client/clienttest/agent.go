@@ -40,6 +40,8 @@ type Agent struct {
 	OpenRC      api.OpenRC
 	Pins        []api.Pin
 	Jobs        []api.Job
+	// Findings are what POST /v1/preflight answers.
+	Findings []plan.Finding
 	// Prune is what the next POST /v1/prune removes, unless it is a dry run.
 	Prune api.Prune
 	// Plans are the answers by kind; a kind without one has nothing to do.
@@ -150,6 +152,7 @@ func (a *Agent) handler() http.Handler {
 		return pick(a, r, a.Health, func(h api.Health) string { return h.Container })
 	})
 	answer("GET /v1/jobs", func(*http.Request) any { return append([]api.Job{}, a.Jobs...) })
+	answer("POST /v1/preflight", func(*http.Request) any { return append([]plan.Finding{}, a.Findings...) })
 	answer("POST /v1/config", func(r *http.Request) any { return a.config(r) })
 	answer("GET /v1/history", func(r *http.Request) any {
 		return pick(a, r, a.Generations, func(g api.Generation) string { return g.Name })
@@ -257,16 +260,20 @@ func (a *Agent) plan(r *http.Request) any {
 			return refusal
 		}
 	}
+	return a.planFor(request)
+}
+
+// planFor is the plan of a request that is not refused.
+func (a *Agent) planFor(request api.ChangeRequest) plan.Plan {
 	if a.PlanOf != nil {
 		if p := a.PlanOf(request); p != nil {
-			return p
+			return *p
 		}
 	}
-	answer, ok := a.Plans[request.Kind]
-	if !ok {
-		return plan.Plan{Kind: request.Kind, Revision: 7, Steps: []plan.Step{}, Unchanged: len(a.Containers)}
+	if p, found := a.Plans[request.Kind]; found {
+		return p
 	}
-	return answer
+	return plan.Plan{Kind: request.Kind, Revision: 7, Steps: []plan.Step{}, Unchanged: len(a.Containers)}
 }
 
 func (a *Agent) submit(r *http.Request) any {
@@ -280,14 +287,12 @@ func (a *Agent) submit(r *http.Request) any {
 		a.Refuse = nil
 		return refusal
 	}
-	revision := a.Plans[request.Kind].Revision
-	if a.PlanOf != nil {
-		if p := a.PlanOf(request); p != nil {
-			revision = p.Revision
-		}
-	}
-	if request.Revision == nil || *request.Revision != revision {
+	p := a.planFor(request)
+	if request.Revision == nil || *request.Revision != p.Revision {
 		return &api.Error{Code: "stale", Message: "the cloud has changed since the plan was made: run the command again"}
+	}
+	if p.Empty() {
+		return api.Change{Kind: string(request.Kind), Summary: "nothing to do", Status: "done", CreatedAt: Epoch, EndedAt: &Epoch}
 	}
 	c := &Change{Change: api.Change{
 		ID: len(a.Changes) + 1, Kind: string(request.Kind), Summary: string(request.Kind) + " " + strings.Join(request.Names, " "),
