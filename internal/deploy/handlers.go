@@ -373,6 +373,9 @@ func (d *Deployer) removeReplaced(ctx context.Context, t *change.Run) error {
 	if t.Task().Status != change.Done {
 		return nil
 	}
+	if err := d.removeRewound(ctx, t); err != nil {
+		return err
+	}
 	var number int
 	if _, err := t.Get(dataFrom, &number); err != nil || number == 0 {
 		return err

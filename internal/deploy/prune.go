@@ -140,44 +140,51 @@ func (d *Deployer) neededImages(ctx context.Context) (*neededImages, error) {
 // is needed to build its successor, and takes no room beside it. Of an image that is no container's,
 // such as the guest of "copse verify", the newest stays.
 func collectable(images []engine.Image, needed *neededImages) []engine.Image {
-	names := map[string]bool{} // of images that are, or were, a container's
-	newest := map[string]engine.Image{}
-	var kept [][]string
-	isNeeded := func(image engine.Image) bool {
-		return needed.ids[image.ID] || slices.ContainsFunc(image.References, func(r string) bool {
+	stays := make([]bool, len(images))
+	known := map[string]bool{} // names of which some image stays
+	for i, image := range images {
+		stays[i] = needed.ids[image.ID] || slices.ContainsFunc(image.References, func(r string) bool {
 			return needed.references[r] || needed.repositories[repositoryOf(r)]
 		})
 	}
-	for _, image := range images {
+	keepBases := func() {
+		for i, image := range images {
+			stays[i] = stays[i] || isBase(image, images, stays)
+			known[image.Labels[labelImage]] = known[image.Labels[labelImage]] || stays[i]
+		}
+	}
+	keepBases()
+	newest := map[string]int{}
+	for i, image := range images {
 		name := image.Labels[labelImage]
-		if isNeeded(image) {
-			names[name] = true
-			kept = append(kept, image.Layers)
-		}
-		if n, seen := newest[name]; !seen || image.Created.After(n.Created) {
-			newest[name] = image
+		if n, seen := newest[name]; name != "" && !known[name] && (!seen || image.Created.After(images[n].Created)) {
+			newest[name] = i
 		}
 	}
-	for name, image := range newest {
-		if name != "" && !names[name] {
-			kept = append(kept, image.Layers)
-		}
+	for _, i := range newest {
+		stays[i] = true
 	}
+	keepBases()
 	var free []engine.Image
-	for _, image := range images {
-		name := image.Labels[labelImage]
-		base := len(image.Layers) > 0 && slices.ContainsFunc(kept, func(layers []string) bool {
-			return len(layers) >= len(image.Layers) && slices.Equal(layers[:len(image.Layers)], image.Layers)
-		})
-		if isNeeded(image) || base || name != "" && !names[name] && newest[name].ID == image.ID {
-			continue
+	for i, image := range images {
+		if !stays[i] {
+			free = append(free, image)
 		}
-		free = append(free, image)
 	}
 	slices.SortFunc(free, func(a, b engine.Image) int {
 		return cmp.Or(slices.Compare(a.References, b.References), strings.Compare(a.ID, b.ID))
 	})
 	return free
+}
+
+// isBase reports whether an image that stays was built on this one: its layers begin with all of this.
+func isBase(image engine.Image, images []engine.Image, stays []bool) bool {
+	for i, other := range images {
+		if n := len(image.Layers); stays[i] && n > 0 && len(other.Layers) >= n && slices.Equal(other.Layers[:n], image.Layers) {
+			return true
+		}
+	}
+	return false
 }
 
 // repositoryOf is a reference without its tag or digest.

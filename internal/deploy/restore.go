@@ -4,6 +4,7 @@
 package deploy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -43,7 +44,7 @@ func (b *builder) stopAll(p *plan.Plan, component string) {
 		}
 		b.lane = g.lane
 		g.stopped = b.add(s, taskInterrupt, fmt.Sprintf("stop %s.%d", s.Container, s.From), creates,
-			map[string]any{dataCreate: g.create, dataFrom: s.From})
+			map[string]any{dataCreate: g.create, dataFrom: s.From, dataFirst: true})
 		b.begun[s.Container] = g
 	}
 }
@@ -82,6 +83,24 @@ func (d *Deployer) rewind(tx *store.Tx, rewinds []plan.Rewind) error {
 func (d *Deployer) unwind(tx *store.Tx, rewinds []plan.Rewind) error {
 	for _, r := range rewinds {
 		if err := d.moveActive(tx, r.Job, r.To, r.From, tree.Superseded); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeRewound removes the containers of runs that do not count any more.
+func (d *Deployer) removeRewound(ctx context.Context, t *change.Run) error {
+	var rewinds []plan.Rewind
+	if _, err := t.Get(dataRewinds, &rewinds); err != nil {
+		return err
+	}
+	for _, r := range rewinds {
+		name := tree.GenerationName(r.Job, r.From)
+		if err := d.removeContainer(ctx, name); err != nil {
+			return fmt.Errorf("cannot remove %s, whose work has been taken back: %w", name, err)
+		}
+		if err := d.Host.RemoveAll(d.generationDir(r.Job, r.From)); err != nil {
 			return err
 		}
 	}
