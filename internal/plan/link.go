@@ -12,15 +12,16 @@ import (
 // link writes into each step which other steps come first: those of the containers it depends
 // on, looking through containers that need nothing; backwards when things are taken down.
 func (m *maker) link() {
-	planned := map[string]bool{}
+	planned, replaced := map[string]bool{}, map[string]bool{}
 	for _, s := range m.plan.Steps {
 		switch s.Action {
 		case RemoveStray, RemoveVolume, PrepareHost: // their names are not those of containers in use
 		default:
 			planned[s.Container] = true
+			replaced[s.Container] = s.Action == Replace
 		}
 	}
-	depends := m.dependencies(planned)
+	depends := m.dependencies(planned, replaced)
 	after := map[string][]string{}
 	for name, on := range depends {
 		for _, d := range on {
@@ -57,8 +58,9 @@ func (m *maker) isJob(name string) bool {
 	return c != nil && c.Job != nil
 }
 
-// dependencies returns for each planned container the planned ones that it depends on.
-func (m *maker) dependencies(planned map[string]bool) map[string][]string {
+// dependencies returns for each planned container the planned ones that it depends on; for one that is
+// replaced, those too that are to be replaced before it.
+func (m *maker) dependencies(planned, replaced map[string]bool) map[string][]string {
 	depends := map[string][]string{}
 	for name := range planned {
 		found := map[string]bool{}
@@ -69,15 +71,22 @@ func (m *maker) dependencies(planned map[string]bool) map[string][]string {
 			if c == nil {
 				return
 			}
+			first := make([]string, 0, len(c.Depends))
 			for _, d := range c.Depends {
-				if seen[d.Name] {
+				first = append(first, d.Name)
+			}
+			if replaced[name] {
+				first = append(first, c.Update.ReplaceAfter...)
+			}
+			for _, f := range first {
+				if seen[f] {
 					continue
 				}
-				seen[d.Name] = true
-				if planned[d.Name] {
-					found[d.Name] = true
+				seen[f] = true
+				if planned[f] {
+					found[f] = true
 				} else {
-					visit(d.Name)
+					visit(f)
 				}
 			}
 		}

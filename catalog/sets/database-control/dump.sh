@@ -73,12 +73,14 @@ room() { # DATABASE...
 # The dump is what is loaded, so that it is known to load. Every line that names a database is
 # written anew; one that is not as expected ends it, so that nothing is ever loaded into the original.
 copy() { # FILE ACCOUNT DATABASE...
-	local file=$1 account=$2 database
+	local file=$1 account=$2 database collation
 	shift 2
 	for database in "$@"; do
+		collation=$(client --execute="SELECT default_collation_name FROM information_schema.schemata
+			WHERE schema_name = '$database'")
 		client --execute="
 			DROP DATABASE IF EXISTS \`${database}_rehearsal\`;
-			CREATE DATABASE \`${database}_rehearsal\` CHARACTER SET utf8mb3 COLLATE utf8mb3_general_ci;
+			CREATE DATABASE \`${database}_rehearsal\` COLLATE $collation;
 			GRANT ALL PRIVILEGES ON \`${database//_/\\_}\\_rehearsal\`.* TO '$account'@'%';"
 	done
 	gzip --decompress --stdout "$file" |
