@@ -237,6 +237,15 @@ func agentCommand(ts *testscript.TestScript, neg bool, args []string) {
 	case "dangerous":
 		p := agent.Plans[plan.Kind(args[1])]
 		p.Steps[0].Dangerous = true
+	case "port-taken":
+		agent.Findings = clienttest.Findings()
+		p := agent.Plans[plan.Up]
+		p.Findings = agent.Findings
+		agent.Plans[plan.Up] = p
+	case "warned":
+		p := agent.Plans[plan.Up]
+		p.Findings = clienttest.Findings()[1:]
+		agent.Plans[plan.Up] = p
 	case "failing":
 		agent.Script = clienttest.Failing
 	case "hold":

@@ -71,7 +71,7 @@ func (c *Container) Granted() []Privilege {
 	e := &c.Spec
 	user, _, _ := strings.Cut(e.User, ":")
 	all := slices.Contains(e.CapDrop, "ALL") || e.Privileged
-	add(user == "" || user == "0" || user == "root", "user root", "root of the container, with the capabilities in this list alone")
+	add(user == "" || user == "0" || user == "root", "user root", "root inside the container: what it may do beyond that stands in this list")
 	add(!all, "default capabilities", "cap_drop: [ALL] is missing")
 	add(!slices.ContainsFunc(e.SecurityOpt, noNewPrivileges), "new privileges", "its programs may become another user, as sudo does")
 	add(!e.ReadOnly, "writable root", "read_only is missing")

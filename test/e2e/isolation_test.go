@@ -32,9 +32,13 @@ func (s *suite) isolation(t *testing.T) {
 		// It reads a line that never ends.
 		{"memory", "exec tail /dev/zero", func(r testcloud.Result) bool { return r.Code == 137 }},
 		// Each process ends by itself, so that the container is as before some time later.
-		{"processes", "while true; do sleep 15 & done", func(r testcloud.Result) bool { return r.Code != 0 && strings.Contains(strings.ToLower(r.String()), "fork") }},
+		{"processes", "while true; do sleep 15 & done", func(r testcloud.Result) bool {
+			return r.Code != 0 && strings.Contains(strings.ToLower(r.String()), "fork")
+		}},
 		{"file system", "dd if=/dev/zero of=/tmp/full bs=1M; code=$?; rm /tmp/full; exit $code", func(r testcloud.Result) bool { return r.Code != 0 && strings.Contains(r.String(), "No space left") }},
-		{"root", "echo x > /x", func(r testcloud.Result) bool { return r.Code != 0 && strings.Contains(r.String(), "Read-only file system") }},
+		{"root", "echo x > /x", func(r testcloud.Result) bool {
+			return r.Code != 0 && strings.Contains(r.String(), "Read-only file system")
+		}},
 	} {
 		t.Run(wild.name, func(t *testing.T) {
 			ended := make(chan testcloud.Result, 1)

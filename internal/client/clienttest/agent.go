@@ -412,6 +412,10 @@ func (a *Agent) logs(w http.ResponseWriter, r *http.Request) {
 		if line.Time.Before(since) {
 			continue
 		}
+		if r.URL.Query().Get("request") != "" {
+			elapsed := line.Time.Sub(lines[0].Time).Seconds()
+			line.Elapsed = &elapsed
+		}
 		if encoder.Encode(line) != nil {
 			return
 		}
