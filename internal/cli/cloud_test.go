@@ -6,7 +6,6 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"copse/internal/agent"
+	"copse/internal/api"
 	"copse/internal/client"
 	"copse/internal/engine"
 	"copse/internal/engine/fake"
@@ -129,10 +129,27 @@ func (o *operator) runs() (release string, pin *tree.Pin) {
 		Release string    `json:"release"`
 		Pin     *tree.Pin `json:"pin"`
 	}
-	if err := json.NewDecoder(strings.NewReader(o.does(0, "ps keystone --format json"))).Decode(&container); err != nil && err != io.EOF {
+	if err := json.NewDecoder(strings.NewReader(o.does(0, "ps keystone --format json"))).Decode(&container); err != nil {
 		o.t.Fatal(err)
 	}
 	return container.Release, container.Pin
+}
+
+// lastAt is the newest generation of keystone at a release.
+func (o *operator) lastAt(release string) string {
+	o.t.Helper()
+	last := ""
+	decoder := json.NewDecoder(strings.NewReader(o.does(0, "history keystone --format json")))
+	for decoder.More() {
+		var g api.Generation
+		if err := decoder.Decode(&g); err != nil {
+			o.t.Fatal(err)
+		}
+		if g.Release == release {
+			last = tree.GenerationName(g.Name, g.Generation)
+		}
+	}
+	return last
 }
 
 // An upgrade and a rollback hold against the cloud file until it agrees or is followed by name, and
@@ -180,7 +197,7 @@ func TestUpgradeHoldsAgainstTheCloudFile(t *testing.T) {
 
 	says(o.does(1, "upgrade keystone --finalize"), "point of no return", "give --yes")
 	o.does(0, "upgrade keystone --finalize --yes")
-	says(o.does(1, "rollback keystone --to 2"), "2025.1")
+	says(o.does(1, "rollback keystone --to "+o.lastAt("2025.1")), "cannot take keystone from 2026.1 back to 2025.1")
 	wants("2026.1", false)
 	says(o.does(0, "changes"), "upgrade", "rollback")
 
