@@ -209,7 +209,7 @@ func (a *app) client() (*client.Client, error) {
 
 // declaration is what the flags and the environment say about what is wanted.
 func (a *app) declaration(address string) declaration {
-	d := declaration{CloudFile: a.global.cloud, EnvFiles: a.global.envFiles, Environment: a.streams.Environ, Address: address}
+	d := declaration{CloudFile: a.global.cloud, EnvFiles: a.global.envFiles, Environment: a.streams.Environ, Address: address, Elsewhere: a.global.host != ""}
 	if d.CloudFile == "" {
 		for _, file := range []string{"cloud.yaml", filepath.Join("/etc", "copse", "cloud.yaml")} {
 			if _, err := os.Stat(file); err == nil {

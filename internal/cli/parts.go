@@ -19,6 +19,10 @@ type declaration struct {
 	Environment []string // in the form of os.Environ
 	// Address is where the APIs are offered, "" for the default.
 	Address string
+	// Former is where they are offered now, "" where no cloud is declared. It is the default.
+	Former string
+	// Elsewhere is set where the cloud is on another host.
+	Elsewhere bool
 	// Pins are those in force; their releases go before the cloud file's.
 	Pins []tree.Pin
 }

@@ -30,6 +30,16 @@ func (a *app) pins(ctx context.Context) ([]tree.Pin, error) {
 	return nil, err
 }
 
+// formerAddress is where the cloud that is declared offers its APIs, "" where there is none or no agent
+// to ask. What was given once, with --address, need not be given again.
+func (a *app) formerAddress(ctx context.Context) string {
+	document, err := ask(a, func(c *client.Client) (*tree.Document, error) { return c.Document(ctx) })
+	if err != nil {
+		return "" // whatever it is, the next question to the agent says it
+	}
+	return document.Values["ADDRESS"]
+}
+
 // resolve makes the document of what is declared, with the pins in force, and makes sure that the
 // names are in it.
 func (a *app) resolve(ctx context.Context, address string, names []string) (*tree.Document, error) {
@@ -44,6 +54,9 @@ func (a *app) resolve(ctx context.Context, address string, names []string) (*tre
 func (a *app) resolveWith(ctx context.Context, address string, names []string, pins []tree.Pin) (*tree.Document, error) {
 	d := a.declaration(address)
 	d.Pins = pins
+	if address == "" {
+		d.Former = a.formerAddress(ctx)
+	}
 	document, err := a.parts.resolve(ctx, d)
 	if err != nil {
 		return nil, err

@@ -99,7 +99,7 @@ func (p *program) resolve(ctx context.Context, d declaration) (*tree.Document, e
 	check := optionCheck{program: p}
 	document, err := p.loader.Load(ctx, spec.Options{
 		CloudFile: d.CloudFile, EnvFiles: d.EnvFiles, Environment: d.Environment, Address: d.Address,
-		Pins: d.Pins, References: p.images.Reference, ImageComponent: p.images.Component, DefaultAddress: defaultAddress,
+		Pins: d.Pins, References: p.images.Reference, ImageComponent: p.images.Component, DefaultAddress: defaultFor(d.Former, d.Elsewhere),
 		CheckOptions: func(c *tree.Container, options []string) map[string]error { return check.of(ctx, c, options) },
 	})
 	if err != nil {
@@ -169,7 +169,7 @@ func buildEvent(e image.Progress, now time.Time) view.BuildEvent {
 // values lists the values of what is declared, which needs no image and no engine.
 func values(d declaration) ([]view.Value, error) {
 	found, err := spec.Values(spec.Options{
-		CloudFile: d.CloudFile, EnvFiles: d.EnvFiles, Environment: d.Environment, Address: d.Address, DefaultAddress: defaultAddress,
+		CloudFile: d.CloudFile, EnvFiles: d.EnvFiles, Environment: d.Environment, Address: d.Address, DefaultAddress: defaultFor(d.Former, d.Elsewhere),
 	})
 	list := make([]view.Value, 0, len(found))
 	for _, v := range found {
