@@ -166,6 +166,8 @@ func (a *Agent) healthOf(g *tree.Generation, state engine.State) string {
 		return "completed"
 	case state != engine.Running && g.StoppedBy != 0:
 		return "stopped"
+	case state != engine.Running && a.supervisor.Bringing(g.Container.Name):
+		return health.Starting
 	case state != engine.Running:
 		return "failed"
 	case g.Container.Check == nil:

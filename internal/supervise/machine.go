@@ -464,6 +464,12 @@ func (m *Machine) Failed(name string) bool {
 	return u != nil && u.phase == failed
 }
 
+// Bringing says whether a container does not run, and is about to be started.
+func (m *Machine) Bringing(name string) bool {
+	u := m.units[name]
+	return u != nil && u.verb != GiveUp && (u.phase == down || u.phase == acting)
+}
+
 // Up returns those that run, with the time of their start: what is to be checked.
 func (m *Machine) Up() map[string]time.Time {
 	found := map[string]time.Time{}

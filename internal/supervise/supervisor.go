@@ -162,6 +162,13 @@ func (s *Supervisor) Failed(name string) bool {
 	return s.machine.Failed(name)
 }
 
+// Bringing says whether a container that does not run is about to be started.
+func (s *Supervisor) Bringing(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.booting[name] || s.machine.Bringing(name)
+}
+
 // Told is for the monitor: it hears what a check says. It returns at once where that is nothing new.
 func (s *Supervisor) Told(t health.Target, r health.Result) {
 	s.tell(func(now time.Time) {
