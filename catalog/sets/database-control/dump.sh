@@ -42,7 +42,7 @@ write() { # PREFIX ARGUMENT-OF-SAVE...
 	sync "$file.part"
 	mv "$file.part" "$file"
 	sync "$directory"
-	say "saved ${*#--*} in ${file##*/}, $(stat --format=%s "$file") bytes"
+	say "saved in ${file##*/}, $(stat --format=%s "$file") bytes"
 }
 
 dumps() { # PREFIX: its files, the oldest first
@@ -83,6 +83,7 @@ copy() { # FILE ACCOUNT DATABASE...
 			CREATE DATABASE \`${database}_rehearsal\` COLLATE $collation;
 			GRANT ALL PRIVILEGES ON \`${database//_/\\_}\\_rehearsal\`.* TO '$account'@'%';"
 	done
+	# shellcheck disable=SC2016 # the backquotes are SQL's
 	gzip --decompress --stdout "$file" |
 		sed --regexp-extended -e '/^CREATE DATABASE .*;$/d' \
 			-e 's/^USE `([a-z0-9_]+)`;$/USE `\1_rehearsal`;/' -e t \
