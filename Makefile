@@ -19,13 +19,16 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 GOBUILD   = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false
 EMBEDDED  = internal/image/embedded/copse-init
 PHASE     = scripts/phase.sh
-# How long each fuzz target runs in test-full, and how many seeds the simulator gets.
+# How long each fuzz target runs in test-full, and how many seeds the simulator gets there.
 FUZZ_TIME ?= 60s
-SIM_SEEDS ?= 5000
+SIM_SEEDS ?= 20000
+# How many seeds make sim runs; SEED=N runs that one alone.
+SEEDS ?= 2000
+SEED  ?=
 
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
-.PHONY: help up setup setup-test build lint test test-full test-unit test-e2e test-browser test-fuzz bench clean
+.PHONY: help up setup setup-test build lint test test-full test-unit sim test-e2e test-browser test-fuzz bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -62,13 +65,14 @@ test: ## all tests, from a fresh clone, on a fresh host
 	@$(PHASE) 'build' $(MAKE) --no-print-directory build
 	@$(PHASE) 'lint' $(MAKE) --no-print-directory lint
 	@$(PHASE) 'tests' $(MAKE) --no-print-directory test-unit
+	@$(PHASE) 'simulation' $(MAKE) --no-print-directory sim
 	@$(PHASE) 'end to end' $(MAKE) --no-print-directory test-e2e
 
 # Where no cloud with the dashboard is left, one is brought up, and stays.
 test-full: test ## make test, then the dashboard in a browser, long fuzzing and many more seeds for the simulator
 	@$(PHASE) 'cloud' sh -c 'bin/copse ps horizon >/dev/null 2>&1 || bin/copse up $(UP_FLAGS)'
 	@$(PHASE) 'browser' $(MAKE) --no-print-directory test-browser
-	@$(PHASE) 'simulation' env COPSE_SIM_SEEDS=$(SIM_SEEDS) $(GO) test -count=1 -timeout 4h ./internal/deploy/...
+	@$(PHASE) 'simulation' $(MAKE) --no-print-directory sim SEEDS=$(SIM_SEEDS)
 	@$(PHASE) 'fuzzing' $(MAKE) --no-print-directory test-fuzz
 
 # Units, conformance on the real engine and the simulator. A result of an earlier run says
@@ -76,6 +80,9 @@ test-full: test ## make test, then the dashboard in a browser, long fuzzing and 
 test-unit:
 	compose=$$(scripts/fetch-compose.sh build/peer) && promtool=$$(scripts/fetch-promtool.sh build/peer) && \
 	COPSE_COMPOSE="$$compose" COPSE_PROMTOOL="$$promtool" CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 30m $$($(GO) list ./... | grep -v '^copse/test/')
+
+sim: ## the simulator alone: SEEDS of them, or SEED=N, which failed, again
+	COPSE_SIM_SEEDS=$(SEEDS) COPSE_SIM_SEED=$(SEED) $(GO) test -count=1 -timeout 4h -run '^TestSimulation$$' -v ./internal/deploy
 
 # The real cloud owns the host's ports and bridges: one package at a time, one test at a time.
 test-e2e:

@@ -55,33 +55,35 @@ func (r *Runner) execute(ctx context.Context, l *live, s start) {
 	h := r.handler(t.Task().Kind)
 	switch s.phase {
 	case phaseUndo:
-		r.point("before-undo", s.id)
+		r.point("before-undo", s)
 		var err error
 		if h.Undo != nil {
 			err = guard(ctx, t, h.Undo)
 		}
-		r.point("after-undo-before-persist", s.id)
+		r.point("after-undo-before-persist", s)
 		r.finish(l, t, err, func(d *draft) { d.undone(s.id, err) })
-		r.point("after-undo-persist", s.id)
+		r.point("after-undo-persist", s)
 	case phaseCleanup:
-		r.point("before-cleanup", s.id)
+		r.point("before-cleanup", s)
 		err := guard(ctx, t, h.Cleanup)
 		if err != nil && r.base.Err() == nil {
 			t.Log("cleaning up failed: " + err.Error())
 		}
-		r.point("after-cleanup-before-persist", s.id)
+		r.point("after-cleanup-before-persist", s)
 		r.finish(l, t, err, func(d *draft) { d.edit(s.id).Cleaned = true })
-		r.point("after-cleanup-persist", s.id)
+		r.point("after-cleanup-persist", s)
 	default:
-		r.point("before-do", s.id)
+		r.point("before-do", s)
 		err := r.do(ctx, t, h)
-		r.point("after-do-before-persist", s.id)
+		r.point("after-do-before-persist", s)
 		r.finish(l, t, err, func(d *draft) { d.did(s.id, err, h) })
-		r.point("after-persist", s.id)
+		r.point("after-persist", s)
 	}
 }
 
-func (r *Runner) point(name string, id TaskID) { r.opts.Failpoint(fmt.Sprintf("%s %d", name, id)) }
+func (r *Runner) point(name string, s start) {
+	r.opts.Failpoint(fmt.Sprintf("%s %d/%d", name, s.change, s.id))
+}
 
 // do runs a task's do, after asking where it was interrupted and its handler wants to be asked.
 func (r *Runner) do(ctx context.Context, t *Run, h Handler) error {

@@ -56,9 +56,9 @@ type Options struct {
 	// Pause waits before a write that failed (a full disk) is tried again; 5 s by default.
 	Pause func(ctx context.Context)
 
-	// Failpoint, for tests, is called at every boundary at which a crash is of interest, with its name
-	// and the task's number: "before-do 3", "after-do-before-persist 3", "after-persist 3", and the same
-	// with undo and cleanup. It may end its goroutine by runtime.Goexit, which leaves the store as a
+	// Failpoint, for tests, is called at every boundary at which a crash is of interest, with its name and
+	// the numbers of change and task: "before-do 1/3", "after-do-before-persist 1/3", "after-persist 1/3",
+	// and the same with undo and cleanup. It may end its goroutine by runtime.Goexit, which leaves the store as a
 	// crash there would; the runner is of no use afterwards but for Stop.
 	Failpoint func(point string)
 }

@@ -85,7 +85,7 @@ func mode(m string) func(*tree.Container) {
 	}
 }
 
-func mustEnd(t *testing.T, c *change.Change, want change.Status) {
+func mustEnd(t testing.TB, c *change.Change, want change.Status) {
 	t.Helper()
 	if c == nil {
 		t.Fatalf("nothing was done; want a change that ends %s", want)

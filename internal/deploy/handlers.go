@@ -299,6 +299,10 @@ func (d *Deployer) commit(ctx context.Context, t *change.Run) error {
 		if err := d.Engine.SetRestartPolicy(ctx, g.Name(), g.Container.Spec.Restart); err != nil {
 			return fmt.Errorf("cannot set the restart policy of %s: %w", g.Name(), err)
 		}
+		// What has ended since it was ready, by itself or with the engine, nobody would start again.
+		if err := d.mustRun(ctx, g, g.Created); err != nil {
+			return err
+		}
 	}
 	var previous int
 	if _, err := t.Get(dataFrom, &previous); err != nil {

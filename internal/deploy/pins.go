@@ -152,6 +152,39 @@ func (d *Deployer) checkPins(r Request, doc *tree.Document, inForce map[string]t
 	return nil
 }
 
+// unmoved refuses a plan of which another change, that has ended since, has taken the ground: it commits
+// generations and pins without moving the revision, so that plans of other containers stay good.
+func (d *Deployer) unmoved(tx *store.Tx, p *plan.Plan, on *basis) error {
+	moved := map[string]bool{}
+	for _, s := range p.Steps {
+		if s.Action == plan.RemoveStray || s.Action == plan.RemoveVolume || s.Action == plan.PrepareHost {
+			continue
+		}
+		var number int
+		if _, err := store.Get(tx, activeBucket, containerKey(d.HostName, s.Container), &number); err != nil {
+			return err
+		}
+		was := 0
+		if g := on.state.Active[s.Container]; g != nil {
+			was = g.Number
+		}
+		moved[s.Container] = moved[s.Container] || number != was
+	}
+	pins, err := pinsByName(tx, d.HostName)
+	if err != nil {
+		return err
+	}
+	for name := range on.decision.Pins {
+		moved[name] = moved[name] || pins[name] != on.state.Pins[name]
+	}
+	for _, name := range tree.SortedKeys(moved) {
+		if moved[name] {
+			return fmt.Errorf("%w: %s has changed since: look at the plan again", ErrStale, name)
+		}
+	}
+	return nil
+}
+
 // attachPins gives each change of a pin to the task that commits the container, so that what is undone
 // leaves none. The pin of a job that does not run goes with its component's containers. It returns the
 // changes for which there is no such task.

@@ -117,6 +117,9 @@ func (d *Deployer) Submit(ctx context.Context, r Request) (*change.Change, *plan
 	}
 	if p.Empty() {
 		return nil, p, d.Store.Update(func(tx *store.Tx) error {
+			if err := d.unmoved(tx, p, on); err != nil {
+				return err
+			}
 			if err := d.writePins(tx, on.decision.Pins, 0, on.state.Active); err != nil {
 				return err
 			}
@@ -158,6 +161,9 @@ func (d *Deployer) Submit(ctx context.Context, r Request) (*change.Change, *plan
 		}
 		if now != p.Revision {
 			return fmt.Errorf("%w: it was made from revision %d, and the cloud is at %d: look at the plan again", ErrStale, p.Revision, now)
+		}
+		if err := d.unmoved(tx, p, on); err != nil {
+			return err
 		}
 		if r.Kind.Runs() {
 			// No plan but its own is about such a job: one that is being looked at stays good.

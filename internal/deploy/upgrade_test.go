@@ -34,7 +34,7 @@ func phases(class tree.RollbackClass) *tree.Document {
 		return c
 	}
 	expand := doc.Container("api-db-sync")
-	expand.Job = &tree.Job{Timeout: time.Minute, Phase: tree.Expand}
+	expand.Job.Phase = tree.Expand
 	expand.Depends = append(expand.Depends, tree.Dependency{Name: "api-dump", Condition: tree.Completed})
 	doc.Container("worker").Component = "api"
 	doc.Container("api").Update.Rollback, doc.Container("worker").Update.Rollback = class, class

@@ -36,6 +36,9 @@ type world struct {
 	measures *measures
 	storeDir string
 
+	// park, where it is set, holds a goroutine until it is its turn.
+	park func(key string)
+
 	mu sync.Mutex
 	// taken are the ports that foreign processes have, by their numbers, dirs the directories of generations.
 	taken map[int]int
@@ -126,7 +129,10 @@ func (w *world) begin(crashAt int) *life {
 	return l
 }
 
-func (l *life) boundary(string) {
+func (l *life) boundary(point string) {
+	if l.w.park != nil {
+		l.w.park(point)
+	}
 	l.mu.Lock()
 	if !l.dead {
 		l.passed++

@@ -47,27 +47,36 @@ func (m *maker) runIfDue(name string) (Step, bool) {
 	if want.identity() != last.Identity {
 		return m.stepTo(want, Run, m.causes(last, want)...), true
 	}
-	for _, volume := range c.Job.Writes {
-		created, exists := m.state.Volumes[volume]
-		if !exists {
-			s := m.stepTo(want, Run, fmt.Sprintf("volume %s, which it fills, is gone", volume))
-			s.Drift = true
-			return s, true
-		}
-		if created.After(last.Activated) {
-			s := m.stepTo(want, Run, fmt.Sprintf("volume %s, which it fills, is younger than its last run", volume))
-			s.Drift = true
-			return s, true
-		}
+	if why := m.resultGone(c, last); why != "" {
+		s := m.stepTo(want, Run, why)
+		s.Drift = true
+		return s, true
 	}
 	return Step{}, false
 }
 
+// resultGone says why what a job has made is not there any more, "" where it is.
+func (m *maker) resultGone(c *tree.Container, last *tree.Generation) string {
+	for _, volume := range c.Job.Writes {
+		created, exists := m.state.Volumes[volume]
+		if !exists {
+			return fmt.Sprintf("volume %s, which it fills, is gone", volume)
+		}
+		if created.After(last.Activated) {
+			return fmt.Sprintf("volume %s, which it fills, is younger than its last run", volume)
+		}
+	}
+	return ""
+}
+
 // before returns the release that a component's data is at, as far as one of its jobs is concerned:
 // that of the job's last success. Where it never ran, the component's containers say; "" is a first
-// installation.
+// installation, or data that was removed since.
 func (m *maker) before(c *tree.Container) string {
 	if last := m.state.Active[c.Name]; last != nil {
+		if m.resultGone(c, last) != "" {
+			return ""
+		}
 		return last.Container.Release
 	}
 	lowest := ""
