@@ -47,15 +47,22 @@ func (s *suite) happens(t *testing.T, since time.Time, name, what string) incide
 	return found
 }
 
-// signal sends a signal to the first process of a container, without asking the engine to.
-func signal(t *testing.T, container string, signal syscall.Signal) {
+// freeze stops all processes of a container from running, without asking the engine to: the first
+// alone is not the service.
+func freeze(t *testing.T, container string) {
 	t.Helper()
-	pid, err := strconv.Atoi(testcloud.Docker(t, "inspect", "--format", "{{.State.Pid}}", container))
-	if err != nil || pid <= 1 {
-		t.Fatalf("container %s has no process: %d, %v", container, pid, err)
+	pids := testcloud.Lines(testcloud.Docker(t, "top", container, "-eo", "pid"))
+	if len(pids) < 2 {
+		t.Fatalf("container %s has no process: %q", container, pids)
 	}
-	if err := syscall.Kill(pid, signal); err != nil {
-		t.Fatal(err)
+	for _, text := range pids[1:] { // the first line is a heading
+		pid, err := strconv.Atoi(strings.TrimSpace(text))
+		if err != nil || pid <= 1 {
+			t.Fatalf("container %s has process %q: %v", container, text, err)
+		}
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -95,7 +102,7 @@ func (s *suite) crashed(t *testing.T) {
 func (s *suite) frozen(t *testing.T) {
 	before := s.Containers(t)["memcached"]
 	since := time.Now()
-	signal(t, before.EngineName(), syscall.SIGSTOP)
+	freeze(t, before.EngineName())
 	unhealthy := s.happens(t, since, "memcached", "unhealthy")
 	restarted := s.happens(t, since, "memcached", "restarted")
 	t.Logf("unhealthy after %s, restarted after %s", unhealthy.Time.Sub(since).Round(time.Second), restarted.Time.Sub(since).Round(time.Second))
