@@ -540,5 +540,19 @@ func (d *Deployer) removeStray(ctx context.Context, t *change.Run) error {
 	if err := d.removeContainer(ctx, id); err != nil {
 		return fmt.Errorf("cannot remove stray container %s: %w", id, err)
 	}
-	return nil
+	var number int
+	if _, err := t.Get(dataFrom, &number); err != nil || number == 0 {
+		return err
+	}
+	name := t.Task().Subject
+	doc, err := d.Document()
+	if err != nil {
+		return err
+	}
+	if c := find(doc, name); c != nil {
+		if err := d.forgetProxy(&tree.Generation{Number: number, Container: *c}); err != nil {
+			return err
+		}
+	}
+	return d.Host.RemoveAll(d.generationDir(name, number))
 }

@@ -54,6 +54,11 @@ func TestSimulation(t *testing.T) {
 	total := tally{}
 	for seed := first; seed <= last; seed++ {
 		synctest.Test(t, func(t *testing.T) {
+			defer func() {
+				if t.Failed() {
+					t.Logf("seed %d violates: \"make sim SEED=%d\" runs it again", seed, seed)
+				}
+			}()
 			s := newSimulation(t, seed)
 			end := s.turns.run()
 			s.run()
@@ -61,7 +66,7 @@ func TestSimulation(t *testing.T) {
 			total.add(s.tally)
 		})
 		if t.Failed() {
-			t.Fatalf("seed %d violates: \"make sim SEED=%d\" runs it again", seed, seed)
+			return
 		}
 	}
 	t.Logf("%d seeds: %s", last-first+1, total)

@@ -126,7 +126,8 @@ func (b *builder) step(s plan.Step, after []change.TaskID) {
 		preps := b.document.HostPreps(s.Host, func(set string) bool { return slices.Contains(s.Sets, set) })
 		b.prepared = []change.TaskID{b.add(s, taskPrepareHost, "prepare host "+s.Host, nil, map[string]any{dataHostPreps: preps})}
 	case plan.RemoveStray:
-		b.add(s, taskRemoveStray, fmt.Sprintf("remove stray container %s.%d", s.Container, s.From), after, map[string]any{dataEngineID: s.EngineID})
+		b.add(s, taskRemoveStray, fmt.Sprintf("remove stray container %s.%d", s.Container, s.From), after,
+			map[string]any{dataEngineID: s.EngineID, dataFrom: s.From})
 	}
 }
 
