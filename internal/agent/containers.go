@@ -220,7 +220,7 @@ func (a *Agent) away(c *tree.Container, g *tree.Generation) api.Health {
 
 // checkNow runs the check that decides about a container's health.
 func (a *Agent) checkNow(ctx context.Context, c *tree.Container, g *tree.Generation) api.Health {
-	result := a.monitor.Check(ctx, health.Target{Name: g.Name(), Check: c.Check, Started: g.Activated})
+	result := a.monitor.Check(ctx, health.Target{Name: g.Name(), Check: c.Check})
 	return api.Health{
 		Host: c.Host, Set: c.Set, Container: c.Name, Check: "health", Test: c.Check.Test, Health: result.State,
 		Output: result.Output, At: moment(result.At), Took: result.Took.Seconds(), Failures: result.Failures,

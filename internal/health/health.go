@@ -185,8 +185,16 @@ func (m *Monitor) due() (due []Target, next time.Duration) {
 	return due, next
 }
 
-// Check runs a target's check now and records the result.
+// Check runs a target's check now and records the result. Without a time of its start it is the
+// target of that name, where there is one.
 func (m *Monitor) Check(ctx context.Context, t Target) Result {
+	if t.Started.IsZero() {
+		m.mu.Lock()
+		if s := m.targets[t.Name]; s != nil {
+			t = s.target
+		}
+		m.mu.Unlock()
+	}
 	began := m.now()
 	said := m.run(ctx, t.Name, t.Check)
 	result, news := m.record(ctx, t, began, said)

@@ -116,6 +116,9 @@ func TestMonitor(t *testing.T) {
 			if n := w.count("a.1"); n < 13 || n > 15 {
 				t.Errorf("a.1 was looked at %d times in thirteen minutes with an interval of one", n)
 			}
+			if r := w.Check(t.Context(), Target{Name: "b.2", Check: check}); r.State != Unhealthy || r.Failures < 4 {
+				t.Errorf("b.2, asked for: %+v; want it unhealthy still", r)
+			}
 			w.Set([]Target{a})
 			if _, known := w.Result("b.2"); known {
 				t.Error("b.2 is not forgotten")
