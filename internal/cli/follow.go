@@ -91,9 +91,10 @@ func (a *app) transit(ctx context.Context, t transition) error {
 	return a.follow(ctx, change, t.next, nil)
 }
 
-// record has the agent note what goes with a plan without steps: pins, where the request is about them.
+// record has the agent note what goes with a plan without steps: a document, of which more counts than what
+// containers are made of (values that the agent goes by, checks, timers), and pins.
 func (a *app) record(ctx context.Context, t transition, p *plan.Plan) error {
-	if !t.always {
+	if !t.always && t.request.Document == nil {
 		return nil
 	}
 	t.request.Revision = &p.Revision
