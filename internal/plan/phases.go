@@ -80,11 +80,18 @@ func (m *maker) before(c *tree.Container) string {
 		return last.Container.Release
 	}
 	lowest := ""
-	m.eachActive(func(g *tree.Generation) {
+	consider := func(g *tree.Generation) {
 		if g.Container.Component == c.Component && g.Container.Job == nil && (lowest == "" || g.Container.Release < lowest) {
 			lowest = g.Container.Release
 		}
-	})
+	}
+	// What can be gone back to counts: a contract must not run for the first time behind its back.
+	for _, name := range m.containersOf(c.Component) {
+		for _, g := range m.state.Kept[name] {
+			consider(g)
+		}
+	}
+	m.eachActive(consider)
 	return lowest
 }
 

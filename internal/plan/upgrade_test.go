@@ -247,6 +247,17 @@ run k-contract (no return): release 2025.1 → 2026.1; image copse/k-contract:1 
 	}
 }
 
+// TestFirstContract: where it never ran, it waits as well for as long as there is something to go back to.
+func TestFirstContract(t *testing.T) {
+	s := installed(t, tree.RollbackUntilContract)
+	delete(s.Active, "k-contract")
+	remove(s.State, "k-contract")
+	s.do(Upgrade, at("2026.1", service(tree.RollbackUntilContract), allOfK...), Options{Names: []string{"component/k"}})
+	if p := s.do(Up, s.pinned(service(tree.RollbackUntilContract)), Options{}); !p.Empty() || len(p.Notes) == 0 {
+		t.Errorf("the contract runs without being asked for:\n%s", p)
+	}
+}
+
 // TestRollbackPlans goes back before the contract, which loses nothing.
 func TestRollbackPlans(t *testing.T) {
 	s := installed(t, tree.RollbackUntilContract)
