@@ -41,12 +41,12 @@ type Request struct {
 
 // Plan says what the request would do, and touches nothing.
 func (d *Deployer) Plan(ctx context.Context, r Request) (*plan.Plan, error) {
-	p, _, err := d.plan(ctx, r)
+	p, on, err := d.plan(ctx, r)
 	if err != nil {
 		return nil, err
 	}
 	var busy *change.ConflictError
-	if errors.As(d.runner.Busy(subjects(r, p)), &busy) {
+	if errors.As(d.runner.Busy(subjects(r, on.decision)), &busy) {
 		p.Notes = append(p.Notes, fmt.Sprintf("change %d (%s) is at work: this is the plan for what is there at the moment", busy.Change, busy.Summary))
 	}
 	return p, nil
@@ -116,6 +116,11 @@ func (d *Deployer) Submit(ctx context.Context, r Request) (*change.Change, *plan
 		return nil, p, fmt.Errorf("%w: it was made from revision %d, and the cloud is at %d: look at the plan again", ErrStale, *r.Revision, p.Revision)
 	}
 	if p.Empty() {
+		if len(on.decision.Pins) > 0 {
+			if err := d.runner.Busy(subjects(r, on.decision)); err != nil {
+				return nil, p, err
+			}
+		}
 		return nil, p, d.Store.Update(func(tx *store.Tx) error {
 			if err := d.unmoved(tx, p, on); err != nil {
 				return err
@@ -127,7 +132,7 @@ func (d *Deployer) Submit(ctx context.Context, r Request) (*change.Change, *plan
 		})
 	}
 	// Before anything else is found fault with: what is in the way may be that change's doing.
-	if err := d.runner.Busy(subjects(r, p)); err != nil {
+	if err := d.runner.Busy(subjects(r, on.decision)); err != nil {
 		return nil, p, err
 	}
 	if err := refuse(p); err != nil {
@@ -152,7 +157,7 @@ func (d *Deployer) Submit(ctx context.Context, r Request) (*change.Change, *plan
 	attachRewinds(&spec, on.decision.Rewinds)
 	spec.Kind, spec.User, spec.Atomic = string(r.Kind), r.User, r.Atomic
 	spec.Summary = summary(r, p)
-	spec.Subjects = subjects(r, p)
+	spec.Subjects = subjects(r, on.decision)
 	spec.Data = map[string]any{"plan": p}
 	spec.Commit = func(tx *store.Tx, id int) error {
 		now, err := tx.Revision()
@@ -225,13 +230,18 @@ func summary(r Request, p *plan.Plan) string {
 	return fmt.Sprintf("%s %s (%d %s)", word, what, len(p.Steps), steps)
 }
 
-func subjects(r Request, p *plan.Plan) []string {
+// subjects are what no other change may be about at the same time: what is planned for, and what is
+// pinned or released without a step.
+func subjects(r Request, decision *plan.Decision) []string {
 	if len(r.Options.Names) == 0 {
 		return []string{change.Everything}
 	}
 	var s []string
-	for _, step := range p.Steps {
+	for _, step := range decision.Plan.Steps {
 		s = append(s, containerKey(step.Host, step.Container))
+	}
+	for name := range decision.Pins {
+		s = append(s, containerKey(decision.Host, name))
 	}
 	slices.Sort(s)
 	return slices.Compact(s)

@@ -13,6 +13,8 @@ import (
 // Decision is a plan with what goes with it and is nothing that a person looks at.
 type Decision struct {
 	Plan *Plan
+	// Host is the one that it is about.
+	Host string
 	// Pins has the containers whose pin becomes another one, nil for none. The change that makes it
 	// is for the caller to fill in where it is 0.
 	Pins map[string]*tree.Pin
@@ -65,7 +67,7 @@ func Decide(kind Kind, document *tree.Document, state *State, options Options) (
 		return nil, err
 	}
 	m.link()
-	return &Decision{Plan: m.plan, Pins: m.pins, Rewinds: m.rewinds}, nil
+	return &Decision{Plan: m.plan, Host: state.Host, Pins: m.pins, Rewinds: m.rewinds}, nil
 }
 
 // Selected returns the containers that a change of the given kind changes: those that the names stand
