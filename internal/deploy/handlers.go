@@ -309,6 +309,13 @@ func (d *Deployer) commit(ctx context.Context, t *change.Run) error {
 		return err
 	}
 	g.State, g.Activated = tree.Active, t.Now()
+	if job := g.Container.Job; job != nil && job.Phase == tree.Contract {
+		before, err := d.previous(t)
+		if err != nil {
+			return err
+		}
+		g.Contracted = d.contractedFor(ctx, g, before)
+	}
 	if w := d.endWindow(g); w != nil {
 		g.Window = w
 	}

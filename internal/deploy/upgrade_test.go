@@ -144,6 +144,40 @@ func TestUpgradeAndBack(t *testing.T) {
 	}
 }
 
+// TestContractSaysWhatItChanged: going back is free where a contract job says that it changed nothing, and
+// refused where it does not, or did so earlier for the same release.
+func TestContractSaysWhatItChanged(t *testing.T) {
+	class := tree.RollbackUntilContract
+	for _, tc := range []struct {
+		name    string
+		says    [2]string // at the first and the second run for the newer release
+		refused bool
+	}{
+		{"nothing", [2]string{nothingContracted, nothingContracted}, false},
+		{"something", [2]string{"dropped a column", "dropped a column"}, true},
+		{"something before", [2]string{"dropped a column", nothingContracted}, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t)
+			mustEnd(t, w.do(up(phases(class))), change.Done)
+			newer := func() *tree.Document { return released(phases(class), "2026.1", ofAPI...) }
+			w.says = map[string]string{"api-contract": tc.says[0]}
+			mustEnd(t, w.do(upgrade(newer(), plan.Options{Names: api, Finalize: true})), change.Done)
+			w.says["api-contract"] = tc.says[1]
+			again := newer()
+			again.Container("api-contract").Spec.Environment = map[string]string{"AGAIN": "1"}
+			mustEnd(t, w.do(upgrade(again, plan.Options{Names: api, Finalize: true})), change.Done)
+
+			l := w.begin(0)
+			defer l.end()
+			_, err := l.deployer.Plan(t.Context(), rollback(plan.Options{Names: api, To: 8}))
+			if refused := err != nil && strings.Contains(err.Error(), "api-contract"); refused != tc.refused {
+				t.Errorf("refused: %t (%v); want %t", refused, err, tc.refused)
+			}
+		})
+	}
+}
+
 // TestFailedUpgradeLeavesNothing: no pin, no stray, and a next plan that is empty.
 func TestFailedUpgradeLeavesNothing(t *testing.T) {
 	for _, atomic := range []bool{false, true} {

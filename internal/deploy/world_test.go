@@ -36,6 +36,9 @@ type world struct {
 	measures *measures
 	storeDir string
 
+	// says has what else containers write, by their names.
+	says map[string]string
+
 	// park, where it is set, holds a goroutine until it is its turn.
 	park func(key string)
 
@@ -66,6 +69,9 @@ func newWorld(t testing.TB) *world {
 func (w *world) program(_ string, spec tree.Spec) fake.Program {
 	mode := spec.Environment["MODE"]
 	p := fake.Program{Lines: []fake.Line{{Text: "mode is " + mode}}}
+	if line := w.says[spec.Labels[tree.LabelContainer]]; line != "" {
+		p.Lines = append(p.Lines, fake.Line{Text: line})
+	}
 	if spec.Labels[tree.LabelJob] != "" {
 		p.Exit = &fake.Exit{}
 		if mode == "fail" || mode == "crash" {

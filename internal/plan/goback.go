@@ -45,7 +45,7 @@ func (m *maker) checkRelease(active *tree.Generation, to string) {
 	case tree.RollbackUntilContract:
 		if contract := m.contracted(component, to); contract != nil {
 			why = fmt.Sprintf("%s ran for %s on %s by change %d, and %s cannot work with what it left",
-				contract.Container.Name, contract.Container.Release, moment(contract.Activated), contract.Change, to)
+				contract.Container.Name, contract.ContractedFor(), moment(contract.Activated), contract.Change, to)
 		}
 	case tree.RollbackByRestore:
 		why = fmt.Sprintf("it cannot work with data that %s has written", from)
@@ -67,11 +67,11 @@ func (m *maker) checkRelease(active *tree.Generation, to string) {
 	}
 }
 
-// contracted returns the last success of a contract job of the component that was for a newer release, or
-// nil.
+// contracted returns the last success of a contract job of the component where one has changed data for a
+// newer release, or nil.
 func (m *maker) contracted(component, release string) *tree.Generation {
 	for _, job := range m.jobsOf(component, tree.Contract) {
-		if last := m.state.Active[job.Name]; last != nil && last.Container.Release > release {
+		if last := m.state.Active[job.Name]; last != nil && last.ContractedFor() > release {
 			return last
 		}
 	}

@@ -134,7 +134,7 @@ func (m *maker) contract(c *tree.Container) (Step, bool) {
 	}
 	s, due := m.runIfDue(c.Name)
 	s.NoReturn = true
-	s.Impact = fmt.Sprintf("from then on %s goes back to %s only with its saved data, which loses what was written since", c.Component, before)
+	s.Impact = fmt.Sprintf("from then on %s goes back to %s only with its saved data, which loses what was written since, unless the job finds nothing to change", c.Component, before)
 	return s, due
 }
 

@@ -355,6 +355,19 @@ replace k.9 [start-first] of generation 3: rollback to generation 3: release 202
 	delete(s.Active, "k-dump")
 }
 
+// TestContractThatChangedNothing is no point of no return.
+func TestContractThatChangedNothing(t *testing.T) {
+	s := installed(t, tree.RollbackUntilContract)
+	declared := at("2026.1", service(tree.RollbackUntilContract), allOfK...)
+	named := []string{"component/k"}
+	s.do(Upgrade, declared, Options{Names: named, Finalize: true})
+	s.Active["k-contract"].Contracted = "2025.1"
+	if p := s.do(Rollback, declared, Options{Names: named}); len(p.Steps) == 0 || strings.Contains(p.String(), "k-restore") {
+		t.Errorf("the rollback is\n%s", p)
+	}
+	s.mustPlan(t, Up, s.pinned(service(tree.RollbackUntilContract)), Options{}, "9 unchanged\n")
+}
+
 func TestRollbackByRestore(t *testing.T) {
 	s := installed(t, tree.RollbackByRestore)
 	declared := func() *tree.Document { return at("2026.1", service(tree.RollbackByRestore), allOfK...) }

@@ -43,9 +43,19 @@ type Generation struct {
 	StoppedBy int `json:"stopped_by,omitempty"`
 	// Of is the generation whose content a rollback made again, 0 for others.
 	Of int `json:"of,omitempty"`
+	// Contracted, of a run of a contract job, is the newest release for which such a run changed anything.
+	Contracted string `json:"contracted,omitempty"`
 	// Window is what was measured while it took over, nil where nothing was.
 	Window *Window `json:"window,omitempty"`
 }
 
 // Name is the engine's name for the generation's container.
 func (g *Generation) Name() string { return GenerationName(g.Container.Name, g.Number) }
+
+// ContractedFor is the release that the data is fit for at least, after this run of a contract job.
+func (g *Generation) ContractedFor() string {
+	if g.Contracted == "" {
+		return g.Container.Release
+	}
+	return g.Contracted
+}
