@@ -174,6 +174,7 @@ func open(options Options) (*Agent, func() error, error) {
 		Router: &router{proxies: map[string]*proxy.Proxy{}},
 		Host:   a.hostFiles(), Clock: wallClock{}, HostName: options.HostName,
 		StateDir: options.StateDir, Logger: options.Log, Changes: options.Changes,
+		Checks:  health.Outside{Engine: options.Engine},
 		Measure: func(targets []probe.Target) deploy.Measurement { return probe.Begin(targets) },
 	})
 	if err != nil {

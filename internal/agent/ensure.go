@@ -209,7 +209,7 @@ func capabilities(missing []string) []string {
 		"NET_BIND_SERVICE", // to try whether a port is free
 		"SYS_ADMIN",        // to enter the engine's mount namespace; shared mounts
 		"SYS_CHROOT",       // to enter the engine's mount namespace
-		"SYS_PTRACE",       // to find the engine's mount namespace; whose process has a port
+		"SYS_PTRACE",       // to find the engine's mount namespace; whose process has a port; containers' processes
 	}
 	const module = "SYS_MODULE" // kernel modules, where a set asks for one
 	if !slices.Contains(missing, module) {
@@ -233,7 +233,7 @@ func (l *Launcher) spec(reference, build string, missing []string) tree.Spec {
 		},
 		Labels:      map[string]string{tree.LabelAgent: "true", labelBuild: build},
 		NetworkMode: "host",
-		PID:         "host", // to name the process that has a port
+		PID:         "host", // to name the process that has a port; to check for processes
 		ReadOnly:    true,
 		CapDrop:     []string{"ALL"},
 		CapAdd:      capabilities(missing),

@@ -42,7 +42,7 @@ func (a *Agent) setUpSupervision(db *store.Store) {
 // runCheck runs a check inside a container for the monitor. It says that nothing is known where
 // the engine is away or hangs, and where the container has just ended, which events tell.
 func (a *Agent) runCheck(ctx context.Context, container string, check *tree.Check) health.Said {
-	ok, output, err := deploy.RunCheck(ctx, a.Engine, container, check)
+	ok, output, err := deploy.RunCheck(ctx, health.Outside{Engine: a.Engine}, container, check)
 	said := health.Said{OK: ok, Output: output}
 	switch {
 	case err == nil || ctx.Err() != nil:

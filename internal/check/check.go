@@ -54,15 +54,27 @@ type part struct {
 // Run makes the check that the arguments (those after "check") describe and
 // returns the exit status. lookup gives the environment's variables.
 func Run(ctx context.Context, arguments []string, lookup func(string) (string, bool), stdout, stderr io.Writer) int {
+	parts, err := parseAll(arguments, lookup, inside())
+	if err != nil {
+		fmt.Fprintf(stderr, "copse-init check: %v\n", err)
+		return statusUsage
+	}
+	return runAll(ctx, parts, stdout)
+}
+
+func parseAll(arguments []string, lookup func(string) (string, bool), from place) ([]part, error) {
 	var parts []part
 	for _, words := range splitParts(arguments) {
-		parsed, err := parse(words, lookup)
+		parsed, err := parse(words, lookup, from)
 		if err != nil {
-			fmt.Fprintf(stderr, "copse-init check: %v\n", err)
-			return statusUsage
+			return nil, err
 		}
 		parts = append(parts, parsed)
 	}
+	return parts, nil
+}
+
+func runAll(ctx context.Context, parts []part, stdout io.Writer) int {
 	status := statusHealthy
 	for _, p := range parts {
 		if err := p.run(ctx); err != nil {
@@ -78,8 +90,8 @@ func Run(ctx context.Context, arguments []string, lookup func(string) (string, b
 const settling = 250 * time.Millisecond
 
 // run ends at the time-out even where the probe hangs in the kernel, on a dead
-// network file system for one: the process ends soon after, and the probe with
-// it.
+// network file system for one: copse-init ends soon after, and the probe with
+// it. What [Outside] admits ends with its context.
 func (p part) run(ctx context.Context) error {
 	late := fmt.Errorf("%s: no answer within %s", p.what, p.timeout)
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
@@ -119,9 +131,11 @@ func splitParts(arguments []string) [][]string {
 	}
 }
 
-// kindNamed returns the parser of a kind, or nil. The arguments are expanded and without
-// --timeout.
-func kindNamed(name string) func(*words) (probe, error) {
+// parser makes a probe of the arguments of a kind, which are expanded and without --timeout.
+type parser func(w *words, from place) (probe, error)
+
+// kindNamed returns the parser of a kind, or nil.
+func kindNamed(name string) parser {
 	switch name {
 	case "http":
 		return parseHTTP
@@ -139,7 +153,7 @@ func kindNamed(name string) func(*words) (probe, error) {
 	return nil
 }
 
-func parse(arguments []string, lookup func(string) (string, bool)) (part, error) {
+func parse(arguments []string, lookup func(string) (string, bool), from place) (part, error) {
 	if len(arguments) == 0 {
 		return part{}, errors.New("no kind of check; known are http, tcp, unix, process, file-age and exec")
 	}
@@ -158,7 +172,7 @@ func parse(arguments []string, lookup func(string) (string, bool)) (part, error)
 	parsed := part{what: strings.Join(append([]string{arguments[0]}, expanded...), " "), timeout: defaultTimeout}
 	err := given.duration("timeout", &parsed.timeout)
 	if err == nil {
-		parsed.probe, err = parseKind(given)
+		parsed.probe, err = parseKind(given, from)
 	}
 	if err == nil {
 		err = given.unused()

@@ -25,7 +25,7 @@ type statusRange struct{ from, to int }
 
 // parseHTTP makes a check that asks for a URL and looks at the status of the
 // answer itself: redirects are not followed, no proxy is used.
-func parseHTTP(w *words) (probe, error) {
+func parseHTTP(w *words, from place) (probe, error) {
 	status, err1 := w.value("status")
 	contains, err2 := w.value("contains")
 	headers, err3 := w.values("header")
@@ -50,6 +50,10 @@ func parseHTTP(w *words) (probe, error) {
 	target, err := url.Parse(plain[0])
 	if err != nil || (target.Scheme != "http" && target.Scheme != "https") || target.Host == "" {
 		return nil, fmt.Errorf("%q is no http:// or https:// URL", plain[0])
+	}
+	// Names are the container's to resolve, and the certificates that it trusts are its own.
+	if from.outside && (!literal(target.Hostname()) || target.Scheme == "https" && !insecure || ca != "") {
+		return nil, errInsideOnly
 	}
 	header := http.Header{"User-Agent": {"copse-init check"}}
 	for _, text := range headers {

@@ -20,19 +20,22 @@ import (
 )
 
 // parseProcess makes a check that each named program runs.
-func parseProcess(w *words) (probe, error) {
+func parseProcess(w *words, from place) (probe, error) {
+	if from.proc == "" {
+		return nil, errInsideOnly
+	}
 	names, err := w.plain(-1, "at least one NAME")
 	if err != nil {
 		return nil, err
 	}
 	return func(context.Context) error {
-		processes, err := procfs.Processes()
+		processes, err := from.proc.Processes()
 		if err != nil {
 			return err
 		}
 		var problems []string
 		for _, name := range names {
-			if reason := missing(processes, name, os.Getpid()); reason != "" {
+			if reason := missing(processes, name, from.self); reason != "" {
 				problems = append(problems, reason)
 			}
 		}
@@ -102,7 +105,10 @@ func script(arguments []string) string {
 }
 
 // parseFileAge makes a check that a file was written not long ago.
-func parseFileAge(w *words) (probe, error) {
+func parseFileAge(w *words, from place) (probe, error) {
+	if from.outside {
+		return nil, errInsideOnly
+	}
 	plain, err := w.plain(2, "PATH and MAXAGE")
 	if err != nil {
 		return nil, err
@@ -127,7 +133,10 @@ func parseFileAge(w *words) (probe, error) {
 }
 
 // parseExec makes a check that a command ends with status 0.
-func parseExec(w *words) (probe, error) {
+func parseExec(w *words, from place) (probe, error) {
+	if from.outside {
+		return nil, errInsideOnly
+	}
 	command, err := w.command()
 	if err != nil {
 		return nil, err

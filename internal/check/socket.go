@@ -16,18 +16,24 @@ import (
 )
 
 // parseTCP makes a check that connects, and may say and expect something.
-func parseTCP(w *words) (probe, error) {
+func parseTCP(w *words, from place) (probe, error) {
 	return parseSocket(w, "tcp", "one HOST:PORT", func(address string) error {
 		host, port, err := net.SplitHostPort(address)
 		if err != nil || host == "" || port == "" {
 			return fmt.Errorf("%q is not HOST:PORT", address)
+		}
+		if from.outside && (!literal(host) || !numeric(port)) {
+			return errInsideOnly
 		}
 		return nil
 	})
 }
 
 // parseUnix is parseTCP for a socket in the file system.
-func parseUnix(w *words) (probe, error) {
+func parseUnix(w *words, from place) (probe, error) {
+	if from.outside {
+		return nil, errInsideOnly
+	}
 	return parseSocket(w, "unix", "one PATH", func(path string) error {
 		if !filepath.IsAbs(path) {
 			return fmt.Errorf("%q is no absolute path", path)

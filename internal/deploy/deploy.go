@@ -119,7 +119,12 @@ type Clock interface {
 	Sleep(ctx context.Context, d time.Duration) error
 }
 
-// Options are what a Deployer works with. All fields but Logger are required.
+// Programs runs a program inside a container: what an engine's Exec does.
+type Programs interface {
+	Exec(ctx context.Context, id string, exec engine.Exec) (exitCode int, err error)
+}
+
+// Options are what a Deployer works with. All fields but Logger, Checks and Measure are required.
 type Options struct {
 	Store    *store.Store
 	Engine   Engine
@@ -133,6 +138,8 @@ type Options struct {
 	// FirstPort and LastPort bound the ports that are assigned to containers behind the proxy.
 	FirstPort, LastPort int
 	Logger              *slog.Logger
+	// Checks runs the programs of checks; nil is Engine.
+	Checks Programs
 	// Measure begins to ask targets, to learn how long they are away; nil measures nothing.
 	Measure func(targets []probe.Target) Measurement
 	// Changes are options for the runner of changes; tests set failpoints.
@@ -160,6 +167,9 @@ func New(options Options) (*Deployer, error) {
 	}
 	if options.FirstPort == 0 {
 		options.FirstPort, options.LastPort = 20000, 23999
+	}
+	if options.Checks == nil {
+		options.Checks = options.Engine
 	}
 	d := &Deployer{Options: options}
 	if options.Changes.Clock == nil {

@@ -64,7 +64,7 @@ func (d *Deployer) waitReady(ctx context.Context, g *tree.Generation, progress f
 		if err := d.mustRun(ctx, g, began); err != nil {
 			return err
 		}
-		ok, output, err := RunCheck(ctx, d.Engine, g.Name(), check)
+		ok, output, err := RunCheck(ctx, d.Checks, g.Name(), check)
 		if err != nil && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -98,9 +98,7 @@ func (d *Deployer) mustRun(ctx context.Context, g *tree.Generation, began time.T
 }
 
 // RunCheck runs a check once. An error means that it could not be run; that is unhealthy too.
-func RunCheck(ctx context.Context, e interface {
-	Exec(ctx context.Context, id string, exec engine.Exec) (int, error)
-}, container string, check *tree.Check) (ok bool, output string, err error) {
+func RunCheck(ctx context.Context, p Programs, container string, check *tree.Check) (ok bool, output string, err error) {
 	timeout := check.Timeout
 	if timeout <= 0 {
 		timeout = defaultCheckTimeout
@@ -108,7 +106,7 @@ func RunCheck(ctx context.Context, e interface {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it did not end within %s", timeout))
 	defer cancel()
 	var out bytes.Buffer
-	code, err := e.Exec(ctx, container, engine.Exec{Command: check.Test, Stdout: &out, Stderr: &out, Kill: true})
+	code, err := p.Exec(ctx, container, engine.Exec{Command: check.Test, Stdout: &out, Stderr: &out, Kill: true})
 	output = strings.TrimSpace(out.String())
 	switch {
 	case err != nil && ctx.Err() != nil:
