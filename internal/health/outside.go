@@ -17,8 +17,8 @@ import (
 )
 
 // Outside runs the programs of checks: those of copse-init that say the same from outside of the
-// container in this process, all others in the container. A program that the engine starts costs
-// some fifty times as much as what it then looks at.
+// container in this process, all others in the container. Nearly all that a check costs there is
+// the start of its program (docs/benchmarks.md).
 //
 // It takes the place of an engine where checks are run, and is safe for concurrent use.
 type Outside struct {
