@@ -154,21 +154,31 @@ func (d *Deployer) checkPins(r Request, doc *tree.Document, inForce map[string]t
 
 // unmoved refuses a plan of which another change, that has ended since, has taken the ground: it commits
 // generations and pins without moving the revision, so that plans of other containers stay good.
-func (d *Deployer) unmoved(tx *store.Tx, p *plan.Plan, on *basis) error {
+func (d *Deployer) unmoved(tx *store.Tx, r Request, on *basis) error {
+	active, err := allActive(tx, d.HostName)
+	if err != nil {
+		return err
+	}
+	about := map[string]bool{} // the containers that the plan has looked at
+	for _, s := range on.decision.Plan.Steps {
+		about[s.Container] = true
+	}
+	if len(r.Options.Names) == 0 {
+		for _, generations := range []map[string]*tree.Generation{active, on.state.Active} {
+			for name := range generations {
+				about[name] = true
+			}
+		}
+	}
+	number := func(g *tree.Generation) int {
+		if g == nil {
+			return 0
+		}
+		return g.Number
+	}
 	moved := map[string]bool{}
-	for _, s := range p.Steps {
-		if s.Action == plan.RemoveStray || s.Action == plan.RemoveVolume || s.Action == plan.PrepareHost {
-			continue
-		}
-		var number int
-		if _, err := store.Get(tx, activeBucket, containerKey(d.HostName, s.Container), &number); err != nil {
-			return err
-		}
-		was := 0
-		if g := on.state.Active[s.Container]; g != nil {
-			was = g.Number
-		}
-		moved[s.Container] = moved[s.Container] || number != was
+	for name := range about {
+		moved[name] = number(active[name]) != number(on.state.Active[name])
 	}
 	pins, err := pinsByName(tx, d.HostName)
 	if err != nil {

@@ -111,12 +111,13 @@ type simulation struct {
 
 	// excused are the containers of which a change has said that they do not serve, and why.
 	excused map[string]string
+	stuck   map[string]bool
 	// applied is the last document that a change of the whole cloud has made true, nil for none.
 	applied *variant
 }
 
 func newSimulation(t *testing.T, seed uint64) *simulation {
-	s := &simulation{w: newWorld(t), seed: seed, random: rand.New(rand.NewPCG(seed, 0)), tally: tally{}, excused: map[string]string{}}
+	s := &simulation{w: newWorld(t), seed: seed, random: rand.New(rand.NewPCG(seed, 0)), tally: tally{}, excused: map[string]string{}, stuck: map[string]bool{}}
 	s.class = []tree.RollbackClass{tree.RollbackFree, tree.RollbackUntilContract, tree.RollbackByRestore}[s.random.IntN(3)]
 	s.chance = []float64{0, 0.005, 0.02, 0.1}[s.random.IntN(4)]
 	s.w.engine.Fault, s.w.engine.Lost = s.fault, s.lost

@@ -122,7 +122,7 @@ func (d *Deployer) Submit(ctx context.Context, r Request) (*change.Change, *plan
 			}
 		}
 		return nil, p, d.Store.Update(func(tx *store.Tx) error {
-			if err := d.unmoved(tx, p, on); err != nil {
+			if err := d.unmoved(tx, r, on); err != nil {
 				return err
 			}
 			if err := d.writePins(tx, on.decision.Pins, 0, on.state.Active); err != nil {
@@ -167,7 +167,7 @@ func (d *Deployer) Submit(ctx context.Context, r Request) (*change.Change, *plan
 		if now != p.Revision {
 			return fmt.Errorf("%w: it was made from revision %d, and the cloud is at %d: look at the plan again", ErrStale, p.Revision, now)
 		}
-		if err := d.unmoved(tx, p, on); err != nil {
+		if err := d.unmoved(tx, r, on); err != nil {
 			return err
 		}
 		if r.Kind.Runs() {
