@@ -137,7 +137,7 @@ type Container struct {
 	Restarts  int        `json:"restarts"`
 	// Why says why Copse has given it up, "" where it has not.
 	Why string `json:"why,omitempty"`
-	Job       bool       `json:"job,omitempty"`
+	Job bool   `json:"job,omitempty"`
 	// Address is where clients reach the service, "" for none.
 	Address string `json:"address,omitempty"`
 }

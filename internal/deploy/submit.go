@@ -191,7 +191,31 @@ func (d *Deployer) declare(tx *store.Tx, r Request, doc *tree.Document) error {
 	if r.Document == nil {
 		return nil
 	}
-	return store.Put(tx, documentBucket, currentDocument, doc)
+	if err := store.Put(tx, documentBucket, currentDocument, doc); err != nil {
+		return err
+	}
+	return d.refresh(tx, doc)
+}
+
+// refresh brings what is declared of a container, and makes no other one of it (its checks, what it depends
+// on, how it is replaced), into the record of the generation that runs, which is what it is watched by.
+func (d *Deployer) refresh(tx *store.Tx, doc *tree.Document) error {
+	active, err := allActive(tx, d.HostName)
+	if err != nil {
+		return err
+	}
+	for _, name := range tree.SortedKeys(active) {
+		g, declared := active[name], doc.Container(name)
+		if declared == nil || declared.Host != d.HostName || declared.Job != nil || declared.Release != g.Container.Release ||
+			declared.Identity(g.SecretVersions) != g.Identity {
+			continue
+		}
+		g.Container = *declared
+		if err := saveGeneration(tx, g); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ensureSecrets makes the secrets that are missing and returns all versions.

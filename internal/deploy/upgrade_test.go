@@ -446,3 +446,19 @@ func TestPrune(t *testing.T) {
 		t.Errorf("%v would be removed; want the image that nothing runs from", names)
 	}
 }
+
+// A check that changes makes no new generation, and is the one that the container is watched by.
+func TestDeclaredCheckIsTheOneInUse(t *testing.T) {
+	w := newWorld(t)
+	doc := phases(tree.RollbackFree)
+	mustEnd(t, w.do(up(doc)), change.Done)
+	before := w.active("api")
+	doc.Container("api").Check = &tree.Check{Test: []string{"another"}, Interval: time.Minute}
+	if c := w.do(up(doc)); c != nil {
+		t.Errorf("change %d was made for a check", c.ID)
+	}
+	after := w.active("api")
+	if after.Number != before.Number || after.Container.Check == nil || after.Container.Check.Test[0] != "another" {
+		t.Errorf("generation %d is watched by %+v; want generation %d and the new check", after.Number, after.Container.Check, before.Number)
+	}
+}

@@ -53,6 +53,22 @@ func (m *maker) link() {
 	}
 }
 
+// heldBefore returns what is replaced before the proxy is, while the proxy holds requests: a new proxy that
+// starts meanwhile would let some through.
+func (m *maker) heldBefore(c *tree.Container, replaced map[string]bool) []string {
+	if c.Proxy == nil {
+		return nil
+	}
+	var names []string
+	for _, name := range m.order {
+		other := m.declared[name]
+		if replaced[name] && other.Update.Hold && other.Frontend == nil {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 func (m *maker) isJob(name string) bool {
 	c := m.declared[name]
 	return c != nil && c.Job != nil
@@ -77,6 +93,7 @@ func (m *maker) dependencies(planned, replaced map[string]bool) map[string][]str
 			}
 			if replaced[name] {
 				first = append(first, c.Update.ReplaceAfter...)
+				first = append(first, m.heldBefore(c, replaced)...)
 			}
 			for _, f := range first {
 				if seen[f] {

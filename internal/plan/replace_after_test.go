@@ -54,3 +54,28 @@ func TestReplaceAfter(t *testing.T) {
 		t.Errorf("c alone is replaced after %q", got)
 	}
 }
+
+// TestProxyAfterHeld: a proxy that starts while requests are held would let some through.
+func TestProxyAfterHeld(t *testing.T) {
+	proxy, data, other := container("a-proxy"), container("data"), container("other")
+	proxy.Proxy = &tree.Proxy{Directory: "/run/proxy"}
+	data.Update.Hold = true
+	doc := &tree.Document{Version: tree.DocumentVersion, Cloud: "test", Containers: []tree.Container{proxy, data, other}}
+	state := &State{Host: host, Active: map[string]*tree.Generation{}}
+	p, err := Make(Up, doc, state, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(p, doc, state)
+	for i := range doc.Containers {
+		doc.Containers[i].Spec.Image += "+"
+	}
+	if p, err = Make(Up, doc, state, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range p.Steps {
+		if want := s.Container == "a-proxy"; slices.Equal(s.After, []string{"data"}) != want {
+			t.Errorf("%s is replaced after %q", s.Container, s.After)
+		}
+	}
+}

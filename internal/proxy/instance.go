@@ -34,7 +34,9 @@ func InstanceDir(dir string, generation int) string {
 	return filepath.Join(dir, strconv.Itoa(generation))
 }
 
-func (p *Proxy) instance(generation int) *instance { return &instance{dir: InstanceDir(p.dir, generation)} }
+func (p *Proxy) instance(generation int) *instance {
+	return &instance{dir: InstanceDir(p.dir, generation)}
+}
 
 // serving is an instance that answers, with the description of what it runs.
 type serving struct {
