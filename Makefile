@@ -81,8 +81,8 @@ test-unit:
 	compose=$$(scripts/fetch-compose.sh build/peer) && promtool=$$(scripts/fetch-promtool.sh build/peer) && \
 	COPSE_COMPOSE="$$compose" COPSE_PROMTOOL="$$promtool" CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 30m $$($(GO) list ./... | grep -v '^copse/test/')
 
-sim: ## the simulator alone: SEEDS of them, or SEED=N, which failed, again
-	COPSE_SIM_SEEDS=$(SEEDS) COPSE_SIM_SEED=$(SEED) $(GO) test -count=1 -timeout 4h -run '^TestSimulation$$' -v ./internal/deploy
+sim: ## the simulator and all crashes: SEEDS of them, or SEED=N, which failed, again
+	COPSE_SIM_SEEDS=$(SEEDS) COPSE_SIM_SEED=$(SEED) $(GO) test -count=1 -timeout 4h -run '$(if $(SEED),^TestSimulation$$,^Test(Simulation|Crash|EngineGoesAway))' -v ./internal/deploy
 
 # The real cloud owns the host's ports and bridges: one package at a time, one test at a time.
 test-e2e:

@@ -478,7 +478,7 @@ func TestCrashAtEveryBoundary(t *testing.T) {
 	for name, request := range scenarios {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for at := 1; ; at++ {
+			for at := 1; ; at += stride {
 				w := newWorld(t)
 				if name != "from nothing" {
 					w.numbered()

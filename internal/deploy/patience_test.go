@@ -46,7 +46,7 @@ func (o *outage) arm(armed bool) {
 func TestEngineGoesAway(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		for _, count := range []int{1, 9} {
-			for first := 1; ; first++ {
+			for first := 1; ; first += stride {
 				o := &outage{first: first, count: count}
 				w := newWorld(t)
 				if lost {

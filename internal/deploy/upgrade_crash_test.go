@@ -37,7 +37,7 @@ func TestCrashInUpgradesAndRollbacks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for at := 1; ; at++ {
+			for at := 1; ; at += stride {
 				w := newWorld(t)
 				mustEnd(t, w.do(up(phases(class))), change.Done)
 				for _, r := range c.before {

@@ -160,6 +160,10 @@ func TestContractSaysWhatItChanged(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t)
 			mustEnd(t, w.do(up(phases(class))), change.Done)
+			installed := 0 // the version of all, before the upgrade
+			for _, number := range names(t, w) {
+				installed = max(installed, number)
+			}
 			newer := func() *tree.Document { return released(phases(class), "2026.1", ofAPI...) }
 			w.says = map[string]string{"api-contract": tc.says[0]}
 			mustEnd(t, w.do(upgrade(newer(), plan.Options{Names: api, Finalize: true})), change.Done)
@@ -170,7 +174,7 @@ func TestContractSaysWhatItChanged(t *testing.T) {
 
 			l := w.begin(0)
 			defer l.end()
-			_, err := l.deployer.Plan(t.Context(), rollback(plan.Options{Names: api, To: 8}))
+			_, err := l.deployer.Plan(t.Context(), rollback(plan.Options{Names: api, To: installed}))
 			if refused := err != nil && strings.Contains(err.Error(), "api-contract"); refused != tc.refused {
 				t.Errorf("refused: %t (%v); want %t", refused, err, tc.refused)
 			}
