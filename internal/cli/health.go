@@ -18,7 +18,8 @@ func (a *app) health() *cobra.Command {
 		Short: "Show each check, its last result and its output",
 		Long: `Show the checks of containers with their last results. The check "health" is a container's own
 and decides about restarts; the check "ready" decides when dependents go on and when a new
-generation has proved itself. The exit code is 0 where all are healthy and 1 otherwise.`,
+generation has proved itself. The exit code is 0 where all are healthy and 1 otherwise; without NAME,
+what is stopped on purpose or was never brought up does not count.`,
 		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			ctx := cmd.Context()
@@ -29,7 +30,7 @@ generation has proved itself. The exit code is 0 where all are healthy and 1 oth
 			if err := a.view.Health(checks); err != nil {
 				return err
 			}
-			if slices.ContainsFunc(checks, func(h api.Health) bool { return h.Health != "healthy" }) {
+			if slices.ContainsFunc(checks, func(h api.Health) bool { return h.Health != "healthy" && (h.Health != "stopped" || len(names) > 0) }) {
 				return exit(exitFailed)
 			}
 			return nil

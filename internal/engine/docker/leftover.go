@@ -9,6 +9,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,8 +24,11 @@ import (
 // would go on using its ports and volumes for good.
 const (
 	leftoverInterval = 100 * time.Millisecond
-	// leftoverTime is how long the engine may take to notice that the processes have ended.
-	leftoverTime = 10 * time.Second
+	// noticeTime is how long the engine may take to notice that the processes have ended; after that
+	// nobody keeps its task any more.
+	noticeTime = 3 * time.Second
+	// leftoverTime is how long all of it may take.
+	leftoverTime = 15 * time.Second
 )
 
 // startAgain ends the processes that an earlier start of a container has left behind and starts it
@@ -37,10 +41,14 @@ func (e *Engine) startAgain(ctx context.Context, id string, cause error) error {
 	if err != nil || there.Container.State == nil || there.Container.State.Running {
 		return cause
 	}
+	// The processes may have ended before, and only their task be left.
+	keeperEnded := false
 	if !endProcesses("/proc", there.Container.ID) {
-		return cause
+		if keeperEnded = endKeeper("/proc", there.Container.ID); !keeperEnded {
+			return cause
+		}
 	}
-	deadline := time.Now().Add(leftoverTime)
+	began := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -48,10 +56,43 @@ func (e *Engine) startAgain(ctx context.Context, id string, cause error) error {
 		case <-time.After(leftoverInterval):
 		}
 		_, err := e.api.ContainerStart(ctx, id, client.ContainerStartOptions{})
-		if err == nil || time.Now().After(deadline) {
+		waited := time.Since(began)
+		if err == nil || waited > leftoverTime {
 			return err
 		}
+		if !keeperEnded && waited > noticeTime {
+			keeperEnded = true
+			endKeeper("/proc", there.Container.ID)
+		}
 	}
+}
+
+// keeperProgram begins the name of containerd's program that keeps a task: its shim. It is started with
+// "-id CONTAINER", as containerd's documentation of the runtime v2 has it. Where it ends, containerd
+// removes the task.
+const keeperProgram = "containerd-shim"
+
+// endKeeper kills the shim of a container without processes, and reports whether there was one.
+func endKeeper(proc, containerID string) bool {
+	files, err := filepath.Glob(filepath.Join(proc, "[0-9]*", "cmdline"))
+	if err != nil || containerID == "" {
+		return false
+	}
+	found := false
+	for _, file := range files {
+		line, err := os.ReadFile(file)
+		if err != nil {
+			continue // ended
+		}
+		words := strings.Split(string(line), "\x00")
+		if !strings.HasPrefix(filepath.Base(words[0]), keeperProgram) || !slices.Contains(words, containerID) {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file))); err == nil {
+			found = syscall.Kill(pid, syscall.SIGKILL) == nil || found
+		}
+	}
+	return found
 }
 
 // endProcesses kills the processes in a container's control group, as far as this host shows them,

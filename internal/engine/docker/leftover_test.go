@@ -68,3 +68,41 @@ func TestEndProcesses(t *testing.T) {
 		t.Error("processes were found for a container that has none")
 	}
 }
+
+// TestEndKeeper ends the shim of a container and no other's, nor another program that has its id.
+func TestEndKeeper(t *testing.T) {
+	id, other := strings.Repeat("ab", 32), strings.Repeat("cd", 32)
+	proc := t.TempDir()
+	start := func(line ...string) *exec.Cmd {
+		child := exec.Command("sleep", "600")
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = child.Process.Kill() })
+		dir := filepath.Join(proc, strconv.Itoa(child.Process.Pid))
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "cmdline"), []byte(strings.Join(line, "\x00")+"\x00"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return child
+	}
+	shim := start("/usr/bin/containerd-shim-runc-v2", "-namespace", "moby", "-id", id, "-address", "/run/containerd.sock")
+	others := []*exec.Cmd{start("/usr/bin/containerd-shim-runc-v2", "-namespace", "moby", "-id", other), start("docker", "start", id)}
+	if !endKeeper(proc, id) {
+		t.Error("no shim was found")
+	}
+	_ = shim.Wait() // how it ended is looked at
+	if status := shim.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGKILL {
+		t.Errorf("the shim ended by %v", status)
+	}
+	for _, child := range others {
+		if err := child.Process.Signal(syscall.Signal(0)); err != nil {
+			t.Errorf("%v was ended too: %v", child.Args, err)
+		}
+	}
+	if endKeeper(proc, strings.Repeat("ef", 32)) {
+		t.Error("a shim was found for a container that has none")
+	}
+}
