@@ -69,8 +69,9 @@ test: ## all tests, from a fresh clone, on a fresh host
 	@$(PHASE) 'end to end' $(MAKE) --no-print-directory test-e2e
 
 # Where no cloud with the dashboard is left, one is brought up, and stays.
-test-full: test ## make test, then the dashboard in a browser, long fuzzing and many more seeds for the simulator
-	@$(PHASE) 'cloud' sh -c 'bin/copse ps horizon >/dev/null 2>&1 || bin/copse up $(UP_FLAGS)'
+test-full: test ## make test, then ten upgrades and rollbacks under load, the dashboard in a browser, long fuzzing and many more seeds
+	@$(PHASE) 'ten upgrades' env COPSE_E2E_ROUNDS=10 $(GO) test -count=1 -v -timeout 2h -run '^TestUpgrade$$/^(FromNothing|KeystoneUnderLoad)$$' ./test/e2e
+	@$(PHASE) 'cloud' sh -c 'bin/copse health horizon >/dev/null 2>&1 || bin/copse up $(UP_FLAGS)'
 	@$(PHASE) 'browser' $(MAKE) --no-print-directory test-browser
 	@$(PHASE) 'simulation' $(MAKE) --no-print-directory sim SEEDS=$(SIM_SEEDS)
 	@$(PHASE) 'fuzzing' $(MAKE) --no-print-directory test-fuzz
