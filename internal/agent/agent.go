@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"copse/internal/change"
@@ -174,8 +175,10 @@ func open(options Options) (*Agent, func() error, error) {
 		Router: &router{proxies: map[string]*proxy.Proxy{}},
 		Host:   a.hostFiles(), Clock: wallClock{}, HostName: options.HostName,
 		StateDir: options.StateDir, Logger: options.Log, Changes: options.Changes,
-		Checks:  health.Outside{Engine: options.Engine},
-		Measure: func(targets []probe.Target) deploy.Measurement { return probe.Begin(targets) },
+		// The engine takes about two processors to stop one container and start the next.
+		Interrupted: runtime.NumCPU() / 2,
+		Checks:      health.Outside{Engine: options.Engine},
+		Measure:     func(targets []probe.Target) deploy.Measurement { return probe.Begin(targets) },
 	})
 	if err != nil {
 		return nil, nil, errors.Join(err, db.Close())

@@ -137,7 +137,10 @@ type Options struct {
 	StateDir string
 	// FirstPort and LastPort bound the ports that are assigned to containers behind the proxy.
 	FirstPort, LastPort int
-	Logger              *slog.Logger
+	// Interrupted is how many containers are stopped for their successors at the same time; 0 is 1. More
+	// of them than the host has processors for would wait for the engine, and be away for longer each.
+	Interrupted int
+	Logger      *slog.Logger
 	// Checks runs the programs of checks; nil is Engine.
 	Checks Programs
 	// Measure begins to ask targets, to learn how long they are away; nil measures nothing.
@@ -180,7 +183,7 @@ func New(options Options) (*Deployer, error) {
 	}
 	options.Changes.Priority = priorities
 	if options.Changes.PerKind == nil {
-		options.Changes.PerKind = map[string]int{taskInterrupt: mostInterrupted}
+		options.Changes.PerKind = map[string]int{taskInterrupt: max(1, options.Interrupted)}
 	}
 	runner, err := change.NewRunner(options.Store, d.handlers(), options.Changes)
 	if err != nil {

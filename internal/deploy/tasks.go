@@ -42,10 +42,6 @@ var priorities = map[string]int{
 // interrupts has the kinds of tasks that can make a client's request fail.
 var interrupts = map[string]bool{taskHold: true, taskInterrupt: true, taskRetire: true, taskSwitch: true}
 
-// mostInterrupted is how many containers are stopped for their successors at the same time: more of them
-// would wait for the engine, and so all be away for longer.
-const mostInterrupted = 2
-
 // Keys of the data of tasks.
 const (
 	dataContainer  = "container"  // tree.Container, of create: what to make
