@@ -33,7 +33,7 @@ func (d *Deployer) create(ctx context.Context, t *change.Run) error {
 		return err
 	}
 	if err := d.make(ctx, t, g); err != nil {
-		return unlessAway(err, func() error { return d.unmake(context.WithoutCancel(ctx), t, g) })
+		return unlessAway(ctx, err, func() error { return d.unmake(context.WithoutCancel(ctx), t, g) })
 	}
 	return nil
 }

@@ -119,7 +119,7 @@ func (d *Deployer) start(ctx context.Context, t *change.Run) error {
 	}
 	if err := d.Engine.Start(ctx, g.Name()); err != nil {
 		// It may have started all the same, and only the answer got lost.
-		return unlessAway(d.explainStart(ctx, g, err), func() error { return d.halt(context.WithoutCancel(ctx), g) })
+		return unlessAway(ctx, d.explainStart(ctx, g, err), func() error { return d.halt(context.WithoutCancel(ctx), g) })
 	}
 	return nil
 }
@@ -244,7 +244,7 @@ func (d *Deployer) retire(ctx context.Context, t *change.Run) error {
 		}
 	}
 	if err := d.halt(ctx, old); err != nil {
-		return unlessAway(err, func() error { return d.restore(context.WithoutCancel(ctx), t, old) })
+		return unlessAway(ctx, err, func() error { return d.restore(context.WithoutCancel(ctx), t, old) })
 	}
 	if standsAlone {
 		d.alone.Store(g.Name(), true)
@@ -413,11 +413,11 @@ func (d *Deployer) resume(ctx context.Context, t *change.Run) error {
 		return err
 	}
 	if err := d.Engine.Start(ctx, g.Name()); err != nil {
-		return unlessAway(d.explainStart(ctx, g, err), func() error { return d.halt(context.WithoutCancel(ctx), g) })
+		return unlessAway(ctx, d.explainStart(ctx, g, err), func() error { return d.halt(context.WithoutCancel(ctx), g) })
 	}
 	if err := d.Engine.SetRestartPolicy(ctx, g.Name(), g.Container.Spec.Restart); err != nil {
 		err = fmt.Errorf("cannot set the restart policy of %s: %w", g.Name(), err)
-		return unlessAway(err, func() error { return d.halt(context.WithoutCancel(ctx), g) })
+		return unlessAway(ctx, err, func() error { return d.halt(context.WithoutCancel(ctx), g) })
 	}
 	if err := t.Set("stopped_by", g.StoppedBy); err != nil {
 		return err
@@ -452,7 +452,7 @@ func (d *Deployer) stop(ctx context.Context, t *change.Run) error {
 		}
 	}
 	if err := d.halt(ctx, g); err != nil {
-		return unlessAway(err, func() error { return d.unstopGeneration(context.WithoutCancel(ctx), g) })
+		return unlessAway(ctx, err, func() error { return d.unstopGeneration(context.WithoutCancel(ctx), g) })
 	}
 	g.StoppedBy = t.Task().Change
 	return t.Commit(func(tx *store.Tx) error { return saveGeneration(tx, g) })

@@ -76,7 +76,7 @@ func (d *Deployer) hold(ctx context.Context, t *change.Run) error {
 	if err == nil {
 		return nil
 	}
-	return unlessAway(err, func() error { return d.letGo(context.WithoutCancel(ctx), t.Task().Subject) })
+	return unlessAway(ctx, err, func() error { return d.letGo(context.WithoutCancel(ctx), t.Task().Subject) })
 }
 
 // unhold takes back a hold.

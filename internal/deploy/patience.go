@@ -59,10 +59,10 @@ func (d *Deployer) persist(step func(context.Context, *change.Run) error) func(c
 }
 
 // unlessAway takes back what a do that has failed with err did; where that fails too, something
-// is left that only an operator can judge. Where the engine is away the do is run again instead:
-// see patient.
-func unlessAway(err error, takeBack func() error) error {
-	if errors.Is(err, engine.ErrUnavailable) {
+// is left that only an operator can judge. Where the engine is away the do is run again instead, see
+// patient; and where the agent stops, by the next one, which finds it as it is.
+func unlessAway(ctx context.Context, err error, takeBack func() error) error {
+	if errors.Is(err, engine.ErrUnavailable) || errors.Is(context.Cause(ctx), change.ErrStopped) {
 		return err
 	}
 	if backErr := takeBack(); backErr != nil {

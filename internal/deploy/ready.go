@@ -208,7 +208,7 @@ func (d *Deployer) run(ctx context.Context, t *change.Run) error {
 		if errors.Is(err, change.ErrStopped) {
 			return err // it goes on by itself, and is waited for again
 		}
-		return unlessAway(err, func() error { return d.halt(context.WithoutCancel(ctx), g) })
+		return unlessAway(ctx, err, func() error { return d.halt(context.WithoutCancel(ctx), g) })
 	}
 	if code != 0 {
 		return d.failure(ctx, g, fmt.Sprintf("failed with status %d after %s", code, since(d.Clock.Now(), began)))

@@ -5,6 +5,7 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"copse/internal/change"
@@ -24,6 +25,9 @@ func (d *Deployer) switchOver(ctx context.Context, t *change.Run) error {
 		return err
 	}
 	if err := d.pointTo(ctx, g); err != nil {
+		if errors.Is(context.Cause(ctx), change.ErrStopped) {
+			return err // the next agent goes on with it
+		}
 		old, previousErr := d.previous(t)
 		if previousErr == nil && old != nil && old.Number != g.Number {
 			previousErr = d.pointTo(context.WithoutCancel(ctx), old)

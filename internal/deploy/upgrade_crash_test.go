@@ -5,6 +5,7 @@ package deploy
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 
 	"copse/internal/change"
@@ -90,4 +91,50 @@ func (w *world) crash(r Request, at int) bool {
 		w.t.Errorf("the change ended %s: %v", ended.Status(), ended.Err())
 	}
 	return crashed
+}
+
+// TestStopInUpgrades tells the agent to stop at each call of the engine, which is cut off: the next agent
+// goes on with that task, and requests go where they are to go.
+func TestStopInUpgrades(t *testing.T) {
+	class := tree.RollbackUntilContract
+	for at := 1; ; at += stride {
+		w := newWorld(t)
+		mustEnd(t, w.do(up(phases(class))), change.Done)
+		l := w.begin(0)
+		var calls, id atomic.Int64
+		w.engine.Fault = func(string, string) error {
+			number := id.Load()
+			if number == 0 || calls.Add(1) != int64(at) {
+				return nil
+			}
+			go func() { _ = l.deployer.Stop(context.Background()) }() // end waits for it
+			_, _ = l.deployer.Changes().Wait(context.Background(), int(number))
+			// As a client whose context ends while the engine is at work.
+			return context.Canceled
+		}
+		c, _, err := l.deployer.Submit(context.Background(), upgrade(released(phases(class), "2026.1", ofAPI...), plan.Options{Names: api}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		id.Store(int64(c.ID))
+		_, err = l.deployer.Changes().Wait(context.Background(), c.ID)
+		l.end()
+		w.engine.Fault = nil
+		if err == nil {
+			w.check()
+			if at < 20 {
+				t.Errorf("there were only %d calls", at-1)
+			}
+			return
+		}
+		l = w.begin(0)
+		ended, _ := l.wait(c.ID)
+		l.end()
+		mustEnd(t, ended, change.Done)
+		w.check()
+		w.nothingLeft(phases(class))
+		if t.Failed() {
+			t.Fatalf("with a stop at call %d (%v)", at, err)
+		}
+	}
 }
