@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,6 +42,7 @@ func TestNext(t *testing.T) {
 
 // cloud runs jobs that take no time, unless they are kept running.
 type cloud struct {
+	mu      sync.Mutex
 	jobs    []Job
 	refuse  map[string]error
 	keep    bool
@@ -48,9 +50,29 @@ type cloud struct {
 	broken  error
 }
 
-func (c *cloud) Jobs(context.Context) ([]Job, error) { return slices.Clone(c.jobs), c.broken }
+func (c *cloud) Jobs(context.Context) ([]Job, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.jobs), c.broken
+}
+
+// ran returns what was started so far.
+func (c *cloud) ran() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.started)
+}
+
+// change changes it while the scheduler runs.
+func (c *cloud) change(how func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	how()
+}
 
 func (c *cloud) Start(_ context.Context, name string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if err := c.refuse[name]; err != nil {
 		return err
 	}
@@ -64,12 +86,14 @@ func (c *cloud) Start(_ context.Context, name string) error {
 	return nil
 }
 
-func run(t *testing.T, c *cloud, test func(s *Scheduler, told *[]string)) {
+func run(t *testing.T, c *cloud, test func(s *Scheduler, told func() []string)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var told []string
-		s := New(c, time.Now, func(job string, err error) { told = append(told, job+": "+err.Error()) })
+		s := New(c, time.Now, func(job string, err error) {
+			c.change(func() { told = append(told, job+": "+err.Error()) })
+		})
 		for i := range c.jobs {
 			if c.jobs[i].State.Since.IsZero() {
 				c.jobs[i].State.Since = time.Now()
@@ -77,7 +101,10 @@ func run(t *testing.T, c *cloud, test func(s *Scheduler, told *[]string)) {
 		}
 		done := make(chan struct{})
 		go func() { defer close(done); s.Run(ctx) }()
-		test(s, &told)
+		test(s, func() (so []string) {
+			c.change(func() { so = slices.Clone(told) })
+			return so
+		})
 		cancel()
 		<-done
 	})
@@ -85,22 +112,22 @@ func run(t *testing.T, c *cloud, test func(s *Scheduler, told *[]string)) {
 
 func TestRunsWhenDue(t *testing.T) {
 	c := &cloud{jobs: []Job{{Name: "day", Every: 24 * time.Hour}, {Name: "week", Every: 7 * 24 * time.Hour}}}
-	run(t, c, func(*Scheduler, *[]string) {
+	run(t, c, func(*Scheduler, func() []string) {
 		time.Sleep(23 * time.Hour)
 		synctest.Wait()
-		if len(c.started) != 0 {
-			t.Fatalf("%v ran before they were due", c.started)
+		if len(c.ran()) != 0 {
+			t.Fatalf("%v ran before they were due", c.ran())
 		}
 		time.Sleep(8 * 24 * time.Hour)
 		synctest.Wait()
 		days := 0
-		for _, name := range c.started {
+		for _, name := range c.ran() {
 			if name == "day" {
 				days++
 			}
 		}
-		if days != 8 || len(c.started) != 9 {
-			t.Errorf("in nine days but an hour there ran %v; want eight times the daily one and once the weekly one", c.started)
+		if days != 8 || len(c.ran()) != 9 {
+			t.Errorf("in nine days but an hour there ran %v; want eight times the daily one and once the weekly one", c.ran())
 		}
 	})
 }
@@ -108,53 +135,55 @@ func TestRunsWhenDue(t *testing.T) {
 // A week of downtime is made up for by one run of each, one after the other.
 func TestMissedRunsAreOne(t *testing.T) {
 	c := &cloud{keep: true, jobs: []Job{{Name: "a", Every: time.Hour}, {Name: "b", Every: time.Hour}}}
-	run(t, c, func(*Scheduler, *[]string) {
-		c.jobs[0].State.Started = time.Now().Add(-7 * 24 * time.Hour)
-		c.jobs[1].State.Started = time.Now().Add(-8 * 24 * time.Hour)
+	run(t, c, func(*Scheduler, func() []string) {
+		c.change(func() {
+			c.jobs[0].State.Started = time.Now().Add(-7 * 24 * time.Hour)
+			c.jobs[1].State.Started = time.Now().Add(-8 * 24 * time.Hour)
+		})
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		if !slices.Equal(c.started, []string{"b"}) {
-			t.Fatalf("%v ran at once; want the one that is due for longer", c.started)
+		if !slices.Equal(c.ran(), []string{"b"}) {
+			t.Fatalf("%v ran at once; want the one that is due for longer", c.ran())
 		}
-		c.jobs[1].State.Running = false
+		c.change(func() { c.jobs[1].State.Running = false })
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		if !slices.Equal(c.started, []string{"b", "a"}) {
-			t.Errorf("%v ran; want each once", c.started)
+		if !slices.Equal(c.ran(), []string{"b", "a"}) {
+			t.Errorf("%v ran; want each once", c.ran())
 		}
 	})
 }
 
 func TestWaitsAndSaysWhyOnce(t *testing.T) {
 	c := &cloud{jobs: []Job{{Name: "held", Every: time.Hour}, {Name: "free", Every: 2 * time.Hour}}, refuse: map[string]error{"held": errors.New("busy")}}
-	run(t, c, func(s *Scheduler, told *[]string) {
+	run(t, c, func(s *Scheduler, told func() []string) {
 		time.Sleep(3 * time.Hour)
 		synctest.Wait()
-		if !slices.Equal(c.started, []string{"free"}) {
-			t.Errorf("%v ran; one that is held must not keep the others", c.started)
+		if !slices.Equal(c.ran(), []string{"free"}) {
+			t.Errorf("%v ran; one that is held must not keep the others", c.ran())
 		}
-		if !slices.Equal(*told, []string{"held: busy"}) {
-			t.Errorf("told %q; want the reason once", *told)
+		if !slices.Equal(told(), []string{"held: busy"}) {
+			t.Errorf("told %q; want the reason once", told())
 		}
 		if s.Waits("held") != "busy" || s.Waits("free") != "" {
 			t.Errorf("held waits for %q, free for %q", s.Waits("held"), s.Waits("free"))
 		}
-		c.refuse = nil
+		c.change(func() { c.refuse = nil })
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if s.Waits("held") != "" || !slices.Contains(c.started, "held") {
-			t.Errorf("held was let go and still waits for %q; %v ran", s.Waits("held"), c.started)
+		if s.Waits("held") != "" || !slices.Contains(c.ran(), "held") {
+			t.Errorf("held was let go and still waits for %q; %v ran", s.Waits("held"), c.ran())
 		}
 	})
 }
 
 func TestBrokenStoreIsTold(t *testing.T) {
 	c := &cloud{broken: errors.New("disk")}
-	run(t, c, func(_ *Scheduler, told *[]string) {
+	run(t, c, func(_ *Scheduler, told func() []string) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if !slices.Equal(*told, []string{": disk"}) {
-			t.Errorf("told %q", *told)
+		if !slices.Equal(told(), []string{": disk"}) {
+			t.Errorf("told %q", told())
 		}
 	})
 }
