@@ -65,13 +65,32 @@ func (d *Deployer) generation(t *change.Run) (*tree.Generation, error) {
 	return d.record(t, number)
 }
 
-// previous returns the generation that is replaced, nil for none.
+// previous returns the generation that is replaced, nil for none or one that is not kept any more.
 func (d *Deployer) previous(t *change.Run) (*tree.Generation, error) {
 	var number int
 	if _, err := t.Get(dataFrom, &number); err != nil || number == 0 {
 		return nil, err
 	}
-	return d.record(t, number)
+	name := t.Task().Subject
+	var g *tree.Generation
+	err := d.Store.View(func(tx *store.Tx) (err error) {
+		g, err = loadGeneration(tx, d.HostName, name, number)
+		return err
+	})
+	return g, err
+}
+
+// isActive reports whether a generation is still the one that is meant to be there. What was stuck may be
+// undone when other changes have gone on from it long since.
+func (d *Deployer) isActive(g *tree.Generation) (bool, error) {
+	active := false
+	err := d.Store.View(func(tx *store.Tx) error {
+		var number int
+		_, err := store.Get(tx, activeBucket, containerKey(d.HostName, g.Container.Name), &number)
+		active = number == g.Number
+		return err
+	})
+	return active, err
 }
 
 func (d *Deployer) record(t *change.Run, number int) (*tree.Generation, error) {
@@ -266,6 +285,9 @@ func (d *Deployer) restore(ctx context.Context, t *change.Run, old *tree.Generat
 	if _, err := t.Get(dataRan, &ran); err != nil || !ran {
 		return err
 	}
+	if active, err := d.isActive(old); err != nil || !active {
+		return err
+	}
 	t.Logf("starting %s again", old.Name())
 	if old.Container.Proxy != nil {
 		g, err := d.generation(t)
@@ -355,6 +377,10 @@ func (d *Deployer) uncommit(_ context.Context, t *change.Run) error {
 	}
 	var rewinds []plan.Rewind
 	if _, err := t.Get(dataRewinds, &rewinds); err != nil {
+		return err
+	}
+	active, err := d.isActive(g)
+	if err != nil || !active {
 		return err
 	}
 	return t.Commit(func(tx *store.Tx) error {

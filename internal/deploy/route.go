@@ -53,6 +53,9 @@ func (d *Deployer) switchBack(ctx context.Context, t *change.Run) error {
 	if old == nil || old.Number == g.Number || plan.Strategy(&g.Container) == tree.StopFirst {
 		return d.pointAway(ctx, g)
 	}
+	if active, err := d.isActive(old); err != nil || !active {
+		return errors.Join(err, d.pointAway(ctx, g))
+	}
 	return d.pointTo(ctx, old)
 }
 
