@@ -203,9 +203,10 @@ func (s *Supervisor) tell(what func(now time.Time)) {
 	incidents := s.machine.Incidents()
 	targets := s.targets()
 	_, due := s.machine.Next()
+	// Under the lock: what happened is written in its order, and sync reads what was given up under it too.
+	s.write(incidents)
 	s.mu.Unlock()
 	s.Monitor.Set(targets)
-	s.write(incidents)
 	if due || len(incidents) > 0 {
 		s.nudge()
 	}
@@ -268,12 +269,13 @@ func (s *Supervisor) sync(ctx context.Context) {
 		s.Log.Error("cannot see what is meant to run", "error", err)
 		return
 	}
+	s.mu.Lock()
 	given, err := failures(s.Store, s.Host)
 	if err != nil {
+		s.mu.Unlock()
 		s.Log.Error("cannot see what was given up", "error", err)
 		return
 	}
-	s.mu.Lock()
 	var subjects []Subject
 	s.units, s.byEngine = make(map[string]Unit, len(units)), make(map[string]string, len(units))
 	var forgiven []string

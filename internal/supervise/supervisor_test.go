@@ -209,7 +209,7 @@ func TestUnhealthyIsRestartedAndGivenUp(t *testing.T) {
 		}
 	})
 	// An agent that starts after that leaves it alone, until somebody starts it.
-	s.order = nil
+	s.order, s.sick = nil, map[string]bool{}
 	s.run(func() {
 		time.Sleep(50 * time.Millisecond)
 		s.start("db.1")
