@@ -142,7 +142,7 @@ func (s *suite) upgradedUnderLoad(t *testing.T) {
 		}
 	}
 	stopped = true
-	load.Stop().MustBeWhole(t, s.Cloud)
+	load.Stop().MustBeWhole(t)
 	mustReplace(t, before, s.Healthy(t), "keystone")
 }
 
@@ -153,8 +153,7 @@ func (s *suite) replacedUnderLoad(t *testing.T) {
 	load := s.StartLoad(t, "below", loadWorkers)
 	s.Declare(t, "values: {DATABASE_CONNECTIONS: 700}\noptions: {containers: {haproxy: {REPLACED: \"1\"}}}\n")
 	s.Must(t, s.With("up", "--yes")...)
-	report := load.Stop()
-	report.MustBeWhole(t, s.Cloud)
+	load.Stop().MustBeWhole(t)
 	after := s.Healthy(t)
 	mustReplace(t, before, after, "mariadb", "haproxy")
 	s.Declare(t, "")
