@@ -84,16 +84,38 @@ func (h hostFiles) RemoveAll(dir string) error {
 	return os.RemoveAll(dir)
 }
 
-// MakeProxyDirectory makes the directory that holds the proxy's configuration and sockets.
-func (h hostFiles) MakeProxyDirectory(dir, user string) error {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
+// MakeProxyDirectory makes the directory that holds the proxy's configuration, and in it the one for
+// sockets, which alone is the user's: the agent reads and writes the configuration as root, and whoever
+// could put a link in its place would have it read and give away what only root may see.
+func (h hostFiles) MakeProxyDirectory(dir, sockets, user string) error {
+	uid, gid, err := numericUser(user)
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(dir), 0o755)
+	}
+	if err == nil {
+		err = makeDirectory(dir, 0o755, os.Geteuid(), os.Getegid())
+	}
+	if err == nil {
+		err = makeDirectory(sockets, 0o750, uid, gid)
+	}
+	if err != nil {
 		return fmt.Errorf("cannot make the proxy's directory: %w", err)
 	}
-	uid, gid, err := numericUser(user)
-	if err != nil {
-		return fmt.Errorf("cannot give the proxy its directory %s: %w", dir, err)
+	return nil
+}
+
+// makeDirectory makes a directory, or gives one that is there its owner and mode. A link in its place
+// is an error.
+func makeDirectory(path string, mode os.FileMode, uid, gid int) error {
+	if err := os.Mkdir(path, mode); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
 	}
-	return os.Chown(dir, uid, gid)
+	// By the open directory, so that no link can take its place in between.
+	dir, err := os.OpenFile(path, syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Chown(uid, gid), dir.Chmod(mode), dir.Close())
 }
 
 func numericUser(user string) (uid, gid int, err error) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"copse/internal/tree"
@@ -73,6 +74,62 @@ func TestFilesOfAContainer(t *testing.T) {
 	}
 	if _, err := os.Stat(files); !os.IsNotExist(err) {
 		t.Errorf("the files are still there: %v", err)
+	}
+}
+
+// TestProxyWritesItsSocketsAlone: a proxy that has been taken over must not be able to put a link where
+// the agent, as root, reads, writes or gives away.
+func TestProxyWritesItsSocketsAlone(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "lib", "proxy")
+	sockets := filepath.Join(dir, "7")
+	uid, gid := os.Getuid(), os.Getgid()
+	if uid == 0 {
+		uid, gid = 42454, 42455
+	}
+	user := fmt.Sprintf("%d:%d", uid, gid)
+	// An earlier version gave the proxy all of it.
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(dir, uid, gid); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // run again after a crash
+		if err := (hostFiles{}).MakeProxyDirectory(dir, sockets, user); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for path, want := range map[string]string{
+		dir:     fmt.Sprintf("%d:%d drwxr-xr-x", os.Geteuid(), os.Getegid()),
+		sockets: fmt.Sprintf("%d:%d drwxr-x---", uid, gid),
+	} {
+		info, err := os.Lstat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		owner := info.Sys().(*syscall.Stat_t)
+		if got := fmt.Sprintf("%d:%d %s", owner.Uid, owner.Gid, info.Mode()); got != want {
+			t.Errorf("%s is %s, want %s", path, got, want)
+		}
+	}
+
+	secrets := filepath.Join(filepath.Dir(dir), "secrets")
+	if err := os.Mkdir(secrets, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "8")
+	if err := os.Symlink(secrets, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := (hostFiles{}).MakeProxyDirectory(dir, link, user); err == nil {
+		t.Error("a link is taken for the directory of sockets")
+	}
+	info, err := os.Stat(secrets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if owner := info.Sys().(*syscall.Stat_t); int(owner.Uid) != os.Geteuid() || info.Mode().Perm() != 0o700 {
+		t.Errorf("what the link leads to belongs to %d now, with mode %v", owner.Uid, info.Mode())
 	}
 }
 

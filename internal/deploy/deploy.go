@@ -96,8 +96,9 @@ type Host interface {
 	WriteFiles(dir string, files []tree.File) error
 	// RemoveAll removes a directory below the state directory.
 	RemoveAll(dir string) error
-	// MakeProxyDirectory makes the directory that agent and proxy share, for the proxy's user.
-	MakeProxyDirectory(dir, user string) error
+	// MakeProxyDirectory makes the directory that agent and proxy share, which the proxy only reads, and in
+	// it the one for the sockets of a generation, which is the user's.
+	MakeProxyDirectory(dir, sockets, user string) error
 	// Listening says who listens on a port of this host, "" for nobody.
 	Listening(address string, port int, protocol string) (string, error)
 	// Observe looks at what preflight compares a document with.

@@ -17,11 +17,9 @@ import (
 
 // makeProxy makes the directories of a generation of the proxy, and the configuration that it starts with.
 func (d *Deployer) makeProxy(ctx context.Context, g *tree.Generation) error {
-	p, user := g.Container.Proxy, g.Container.Spec.User
-	for _, dir := range []string{p.Directory, d.Router.Sockets(p.Directory, g.Number)} {
-		if err := d.Host.MakeProxyDirectory(dir, user); err != nil {
-			return err
-		}
+	dir := g.Container.Proxy.Directory
+	if err := d.Host.MakeProxyDirectory(dir, d.Router.Sockets(dir, g.Number), g.Container.Spec.User); err != nil {
+		return err
 	}
 	return d.applyRoutes(ctx)
 }

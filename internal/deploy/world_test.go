@@ -307,7 +307,7 @@ func (w *world) RemoveAll(dir string) error {
 }
 
 // MakeProxyDirectory implements Host.
-func (w *world) MakeProxyDirectory(string, string) error { return nil }
+func (w *world) MakeProxyDirectory(_, _, _ string) error { return nil }
 
 // Listening implements Host.
 func (w *world) Listening(_ string, port int, _ string) (string, error) {
