@@ -4,12 +4,12 @@
 package deploy
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"copse/internal/change"
 	"copse/internal/engine"
@@ -26,6 +26,8 @@ const (
 	firstCheckInterval = 50 * time.Millisecond
 	// logTail is how many of a failed container's last lines an error shows.
 	logTail = 15
+	// mostOutput is how much of what a check writes is kept, in bytes; the end of it is what counts.
+	mostOutput = 4 << 10
 )
 
 // ready waits until the new generation has proved itself.
@@ -105,9 +107,9 @@ func RunCheck(ctx context.Context, p Programs, container string, check *tree.Che
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it did not end within %s", timeout))
 	defer cancel()
-	var out bytes.Buffer
+	var out ending
 	code, err := p.Exec(ctx, container, engine.Exec{Command: check.Test, Stdout: &out, Stderr: &out, Kill: true})
-	output = strings.TrimSpace(out.String())
+	output = strings.TrimSpace(string(out))
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return false, context.Cause(ctx).Error(), err
@@ -119,11 +121,34 @@ func RunCheck(ctx context.Context, p Programs, container string, check *tree.Che
 	return code == 0, lastLine(output), nil
 }
 
-// lastLine keeps a check's output to one line of a fit length.
+// ending keeps the end of what is written: a check may write without end, and its container may want it to.
+type ending []byte
+
+// Write implements io.Writer.
+func (e *ending) Write(p []byte) (int, error) {
+	n := len(p)
+	if len(p) > mostOutput {
+		p = p[len(p)-mostOutput:]
+	}
+	if over := len(*e) + len(p) - mostOutput; over > 0 {
+		*e = append((*e)[:0], (*e)[over:]...)
+	}
+	*e = append(*e, p...)
+	return n, nil
+}
+
+// lastLine keeps a check's output to one line of a fit length, without control characters: it goes into
+// the environment of an operator's programs, which takes no zero bytes, and to their terminals.
 func lastLine(s string) string {
 	if i := strings.LastIndexByte(s, '\n'); i >= 0 {
 		s = s[i+1:]
 	}
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
 	const most = 300
 	if len(s) > most {
 		s = strings.ToValidUTF8(s[:most], "") + "…"
