@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -34,7 +35,7 @@ type Process struct {
 	PPID int
 	// Comm is the kernel's name, at most 15 bytes.
 	Comm string
-	// Cmdline holds the arguments; empty for kernel threads and zombies.
+	// Cmdline holds the arguments, as far as they fit into 8 KiB; empty for kernel threads and zombies.
 	Cmdline []string
 	// State is the letter of proc(5): R running, S sleeping, D in disk wait, Z zombie, T stopped …
 	State byte
@@ -93,12 +94,30 @@ func (d Dir) Process(pid int) (Process, error) {
 	if err != nil {
 		return Process{}, fmt.Errorf("cannot read process %d: %w", pid, err)
 	}
-	cmdline, err := os.ReadFile(filepath.Join(dir, "cmdline"))
+	cmdline, err := readStart(filepath.Join(dir, "cmdline"), mostCmdline)
 	if err != nil && !gone(err) && !errors.Is(err, fs.ErrPermission) {
 		return Process{}, fmt.Errorf("cannot read the command line of process %d: %w", pid, err)
 	}
 	process.Cmdline = splitCmdline(cmdline)
 	return process, nil
+}
+
+// How much of a command line is read: bytes, and arguments that are told apart. A process may give
+// itself one of megabytes, or of all the memory that it has (prctl(2), PR_SET_MM_MAP), and a container
+// has room for thousands of them: whoever looks would run out of memory.
+const (
+	mostCmdline   = 8 << 10
+	mostArguments = 256
+)
+
+// readStart reads a file, but not more than most bytes of it.
+func readStart(path string, most int64) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	content, err := io.ReadAll(io.LimitReader(file, most))
+	return content, errors.Join(err, file.Close())
 }
 
 // Owners finds which processes hold the sockets of the given inodes. A process
@@ -225,7 +244,10 @@ func splitCmdline(cmdline []byte) []string {
 	if len(cmdline) == 0 {
 		return nil
 	}
-	return strings.Split(strings.TrimSuffix(string(cmdline), "\x00"), "\x00")
+	arguments := strings.SplitN(strings.TrimSuffix(string(cmdline), "\x00"), "\x00", mostArguments)
+	last := &arguments[len(arguments)-1]
+	*last = strings.ReplaceAll(*last, "\x00", " ")
+	return arguments
 }
 
 func socketInode(target string) (uint64, bool) {

@@ -28,6 +28,37 @@ func TestProcessesFindsThisOne(t *testing.T) {
 	}
 }
 
+// TestLongCommandLine: a process can give itself a command line of megabytes.
+func TestLongCommandLine(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "7"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	stat := "7 (bomb) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 0 0"
+	cmdline := "/bin/bomb\x00first\x00" + strings.Repeat("x", 4<<20) + "\x00last\x00"
+	for name, content := range map[string]string{"stat": stat, "cmdline": cmdline} {
+		if err := os.WriteFile(filepath.Join(dir, "7", name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	processes, err := Dir(dir).Processes()
+	if err != nil || len(processes) != 1 {
+		t.Fatalf("%d processes, %v; want one", len(processes), err)
+	}
+	p := processes[0]
+	if len(p.Command()) > mostCmdline || len(p.Cmdline) != 3 || p.Cmdline[0] != "/bin/bomb" || p.Cmdline[1] != "first" {
+		t.Errorf("%d arguments with %d bytes, the first %.20q; want what fits into %d bytes", len(p.Cmdline), len(p.Command()), p.Cmdline[0], mostCmdline)
+	}
+	// Empty arguments cost a byte of the process and sixteen here.
+	if arguments := splitCmdline(make([]byte, mostCmdline)); len(arguments) > mostArguments {
+		t.Errorf("%d empty arguments are told apart, want at most %d", len(arguments), mostArguments)
+	}
+	many := splitCmdline([]byte(strings.Repeat("a\x00", 2*mostArguments)))
+	if got, want := (Process{Cmdline: many}).Command(), strings.TrimSuffix(strings.Repeat("a ", 2*mostArguments), " "); got != want {
+		t.Errorf("the command line of many arguments is %.60q, want %.60q", got, want)
+	}
+}
+
 func TestParseStat(t *testing.T) {
 	tail := " 4 5 6 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 777 1 2\n"
 	tests := map[string]Process{

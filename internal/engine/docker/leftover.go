@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -80,7 +81,7 @@ func endKeeper(proc, containerID string) bool {
 	}
 	found := false
 	for _, file := range files {
-		line, err := os.ReadFile(file)
+		line, err := readStart(file)
 		if err != nil {
 			continue // ended
 		}
@@ -93,6 +94,18 @@ func endKeeper(proc, containerID string) bool {
 		}
 	}
 	return found
+}
+
+// readStart reads the start of a command line, which has all that counts: a process may give itself one
+// of all the memory that it has.
+func readStart(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	const most = 8 << 10
+	line, err := io.ReadAll(io.LimitReader(file, most))
+	return line, errors.Join(err, file.Close())
 }
 
 // endProcesses kills the processes in a container's control group, as far as this host shows them,

@@ -102,6 +102,13 @@ func TestEndKeeper(t *testing.T) {
 			t.Errorf("%v was ended too: %v", child.Args, err)
 		}
 	}
+	bomb := "/usr/bin/containerd-shim-runc-v2\x00-id\x00" + strings.Repeat("x", 1<<20)
+	if err := os.WriteFile(filepath.Join(proc, "bomb"), []byte(bomb), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := readStart(filepath.Join(proc, "bomb")); err != nil || len(line) > 1<<16 {
+		t.Errorf("%d bytes of a command line of %d are read, %v", len(line), len(bomb), err)
+	}
 	if endKeeper(proc, strings.Repeat("ef", 32)) {
 		t.Error("a shim was found for a container that has none")
 	}
