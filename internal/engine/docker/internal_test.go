@@ -184,6 +184,43 @@ func TestLineWriter(t *testing.T) {
 	}
 }
 
+// TestLineWithoutEnd: a container may write and never end its line.
+func TestLineWithoutEnd(t *testing.T) {
+	for name, read := range map[string]func(w *lineWriter, messages []string) error{
+		"messages": func(w *lineWriter, messages []string) error {
+			for _, message := range messages {
+				if _, err := w.Write([]byte(message)); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		"terminal": func(w *lineWriter, messages []string) error {
+			return w.readLines(strings.NewReader(strings.Join(messages, "")))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var lines []engine.LogLine
+			w := &lineWriter{stream: "stdout", handle: func(line engine.LogLine) { lines = append(lines, line) }}
+			messages := slices.Repeat([]string{"2026-11-21T01:02:03Z " + strings.Repeat("x", 16<<10)}, 64)
+			if err := read(w, append(messages, "\n", "2026-11-21T01:02:04Z after\n")); err != nil {
+				t.Fatal(err)
+			}
+			if len(lines) < 64*16<<10/mostLine {
+				t.Fatalf("%d lines of a million bytes, want them in parts of %d", len(lines), mostLine)
+			}
+			for _, line := range lines {
+				if len(line.Text) > mostLine || line.Time.IsZero() {
+					t.Errorf("a line at %v has %d bytes, want at most %d", line.Time, len(line.Text), mostLine)
+				}
+			}
+			if last := lines[len(lines)-1].Text; last != "after" {
+				t.Errorf("the line after it is %.20q", last)
+			}
+		})
+	}
+}
+
 func TestUsedMemory(t *testing.T) {
 	for _, test := range []struct {
 		memory container.MemoryStats

@@ -56,9 +56,13 @@ func (e *Engine) Logs(ctx context.Context, id string, options engine.LogOptions,
 	return e.fail(err, "read the logs of container %s", id)
 }
 
+// mostLine is how long a line may be, in bytes: longer ones come in parts.
+const mostLine = 64 << 10
+
 // lineWriter makes lines of what the engine sends for one stream: messages that begin with a
 // time, and end with a line's end unless the line was longer than a message may be (16 KiB).
-// The rest then follows in further messages, each with a time of its own, which is dropped.
+// The rest then follows in further messages, each with a time of its own, which is dropped. What is
+// longer than mostLine goes on as another line: a container may write without ever ending one.
 type lineWriter struct {
 	stream string
 	handle func(engine.LogLine)
@@ -77,6 +81,13 @@ func (w *lineWriter) Write(message []byte) (int, error) {
 		if !w.started {
 			w.started, w.time = true, stamp
 		}
+		for over := w.text.Len() + len(text) - mostLine; over > 0; over = w.text.Len() + len(text) - mostLine {
+			w.text.Write(text[:len(text)-over])
+			text = text[len(text)-over:]
+			at := w.time
+			w.flush()
+			w.started, w.time = true, at
+		}
 		w.text.Write(text)
 		if ended {
 			w.flush()
@@ -88,9 +99,12 @@ func (w *lineWriter) Write(message []byte) (int, error) {
 // readLines takes the plain stream of a TTY, in which messages have no bounds: a long line has
 // the times of its parts inside.
 func (w *lineWriter) readLines(stream io.Reader) error {
-	reader := bufio.NewReader(stream)
+	reader := bufio.NewReaderSize(stream, mostLine)
 	for {
-		line, err := reader.ReadBytes('\n')
+		line, err := reader.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			err = nil // it is taken up to here, and goes on
+		}
 		if _, writeErr := w.Write(line); writeErr != nil {
 			return writeErr
 		}
