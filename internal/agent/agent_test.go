@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -313,6 +314,71 @@ func TestSecretsStaySecret(t *testing.T) {
 		collect(h.engine.Inspect(ctx, c.ID))
 	}
 	encoded, err := json.Marshal(shown)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{string(encoded), h.log.String()} {
+		if strings.Contains(text, password) {
+			t.Errorf("the secret shows in %.2000s", text)
+		}
+	}
+}
+
+// TestLeakedSecretsStaySecret: a service that fails may write down what it was given, in its log or
+// in answer to its check.
+func TestLeakedSecretsStaySecret(t *testing.T) {
+	var leaked atomic.Pointer[string]
+	leaky := func(name string, spec tree.Spec) fake.Program {
+		p := program(name, spec)
+		if value := leaked.Load(); value != nil {
+			p.Lines = append(p.Lines, fake.Line{Text: "cannot connect to mysql://db:" + *value + "@db/"})
+			if spec.Labels[tree.LabelJob] != "" {
+				p.Exit = &fake.Exit{Code: 1}
+			}
+		}
+		p.Exec = func(_ context.Context, e engine.Exec) (int, error) {
+			value := leaked.Load()
+			if value == nil {
+				return 0, nil
+			}
+			fmt.Fprintf(e.Stdout, "access denied (password: %s)\n", *value)
+			return 1, nil
+		}
+		return p
+	}
+	h := &host{t: t, dir: t.TempDir(), log: &lockedBuffer{}, engine: &fake.Engine{AnyImage: true, Program: leaky}}
+	h.run()
+	t.Cleanup(func() { h.stop() })
+	h.up()
+	ctx := context.Background()
+	rc, err := h.client.OpenRC(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	password := rc.Variables["OS_PASSWORD"]
+	leaked.Store(&password)
+
+	again := cloud()
+	again.Containers[1].Spec.Environment = map[string]string{"AGAIN": "yes"}
+	failed := h.do(api.ChangeRequest{Kind: plan.Up, Document: again})
+	if failed.Status != "error" || !strings.Contains(failed.Error, "mysql://db:(secret db_password)@db/") {
+		t.Errorf("the change ended %s: %s", failed.Status, failed.Error)
+	}
+	var checks []api.Health
+	var incidents []api.Incident
+	h.until("an incident is written down", func() bool {
+		if checks, err = h.client.Health(ctx, nil); err != nil {
+			t.Fatal(err)
+		}
+		if incidents, err = h.client.Incidents(ctx, nil, time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		return len(incidents) > 0
+	})
+	if len(checks) != 1 || checks[0].Output != "access denied (password: (secret db_password))" {
+		t.Errorf("checks: %+v", checks)
+	}
+	encoded, err := json.Marshal([]any{failed, checks, incidents})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -230,7 +230,7 @@ func (a *Agent) checkNow(ctx context.Context, c *tree.Container, g *tree.Generat
 // readyNow runs the check that decided about its readiness.
 func (a *Agent) readyNow(ctx context.Context, c *tree.Container, g *tree.Generation) api.Health {
 	began := time.Now()
-	ok, output, _ := deploy.RunCheck(ctx, health.Outside{Engine: a.Engine}, g.Name(), c.Ready) // the output says what the error does
+	ok, output, _ := a.deployer.RunCheck(ctx, g.Name(), c.Ready) // the output says what the error does
 	one := api.Health{
 		Host: c.Host, Set: c.Set, Container: c.Name, Check: "ready", Test: c.Ready.Test, Health: health.Healthy,
 		Output: output, At: &began, Took: time.Since(began).Seconds(),

@@ -34,7 +34,7 @@ func (a *Agent) setUpSupervision(db *store.Store) {
 	a.monitor = health.New(a.runCheck, told, time.Now, parallelChecks)
 	a.supervisor = supervise.New(supervise.Options{
 		Engine: a.Engine, Actor: actor{a.deployer}, Store: db, Monitor: a.monitor,
-		Units: a.units, Overloaded: overloaded, Host: a.HostName, Log: a.Log,
+		Units: a.units, Overloaded: overloaded, Hide: a.secrets.Hide, Host: a.HostName, Log: a.Log,
 	})
 	a.incidents = func(since time.Time) ([]supervise.Incident, error) { return supervise.Incidents(db, a.HostName, since) }
 }
@@ -42,7 +42,7 @@ func (a *Agent) setUpSupervision(db *store.Store) {
 // runCheck runs a check inside a container for the monitor. It says that nothing is known where
 // the engine is away or hangs, and where the container has just ended, which events tell.
 func (a *Agent) runCheck(ctx context.Context, container string, check *tree.Check) health.Said {
-	ok, output, err := deploy.RunCheck(ctx, health.Outside{Engine: a.Engine}, container, check)
+	ok, output, err := a.deployer.RunCheck(ctx, container, check)
 	said := health.Said{OK: ok, Output: output}
 	switch {
 	case err == nil || ctx.Err() != nil:

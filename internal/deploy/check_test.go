@@ -38,10 +38,13 @@ func TestOutputOfACheck(t *testing.T) {
 		"a long line":        {writes{long}, long[:300] + "…"},
 		"much before it":     {writes{long, long, "\nthe end\n"}, "the end"},
 		"control characters": {writes{"a\x00b\rc\x1b[31md\x7f\u009be"}, "a b c [31md  e"},
+		"a secret":           {writes{"mysql://db:hunter2@db"}, "mysql://db:(secret)@db"},
+		"a cut secret":       {writes{long[:295] + "hunter2"}, long[:295] + "(secr" + "…"},
 		"not text":           {writes{"caf\xe9"}, "caf\uFFFD"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ok, output, err := RunCheck(t.Context(), c.writes, "api.1", &tree.Check{Test: []string{"check"}})
+			d := Deployer{Options: Options{Checks: c.writes, Secrets: &secrets{hides: "hunter2"}}}
+			ok, output, err := d.RunCheck(t.Context(), "api.1", &tree.Check{Test: []string{"check"}})
 			if ok || err != nil || output != c.want {
 				t.Errorf("%t, %q, %v; want %q", ok, output, err, c.want)
 			}

@@ -65,6 +65,8 @@ type Secrets interface {
 	Versions() (map[string]int, error)
 	// Created says when a version was made; secret.ErrNotFound where it is not kept.
 	Created(name string, version int) (time.Time, error)
+	// Hide replaces the values in a text by their names.
+	Hide(text string) string
 	// Place writes the copies for one container below a directory, one file a mount, named as the secret.
 	Place(dir string, mounts []tree.SecretMount, versions map[string]int) error
 }

@@ -5,6 +5,7 @@ package deploy
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -255,6 +256,24 @@ func TestFailureLeavesTheOldOne(t *testing.T) {
 				t.Errorf("the next plan is\n%s\nwant what is left: %s", p, c.container)
 			}
 		})
+	}
+}
+
+// TestFailureShowsNoSecrets: what a container writes and what its check says may hold them.
+func TestFailureShowsNoSecrets(t *testing.T) {
+	for container, mode := range map[string]string{"api": "never-ready", "api-db-sync": "fail"} {
+		w := newWorld(t)
+		w.says = map[string]string{container: "cannot connect to mysql://api:hunter2@db/api, says the database"}
+		w.secrets.hides = "hunter2"
+		ended := w.do(up(with(container, func(c *tree.Container) { c.Spec.Environment = map[string]string{"MODE": mode} })))
+		mustEnd(t, ended, change.Error)
+		text, err := json.Marshal(ended)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "hunter2") || !strings.Contains(ended.Err().Error(), "mysql://api:(secret)@db/api") {
+			t.Errorf("%s: %s", container, text)
+		}
 	}
 }
 

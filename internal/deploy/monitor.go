@@ -34,7 +34,7 @@ func (d *Deployer) watchOver(ctx context.Context, t *change.Run) error {
 			return err
 		}
 		if check != nil {
-			ok, output, err := RunCheck(ctx, d.Checks, g.Name(), check)
+			ok, output, err := d.RunCheck(ctx, g.Name(), check)
 			if err != nil && ctx.Err() != nil {
 				return context.Cause(ctx)
 			}

@@ -66,7 +66,7 @@ func (d *Deployer) waitReady(ctx context.Context, g *tree.Generation, progress f
 		if err := d.mustRun(ctx, g, began); err != nil {
 			return err
 		}
-		ok, output, err := RunCheck(ctx, d.Checks, g.Name(), check)
+		ok, output, err := d.RunCheck(ctx, g.Name(), check)
 		if err != nil && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -99,8 +99,9 @@ func (d *Deployer) mustRun(ctx context.Context, g *tree.Generation, began time.T
 	return d.failure(ctx, g, why)
 }
 
-// RunCheck runs a check once. An error means that it could not be run; that is unhealthy too.
-func RunCheck(ctx context.Context, p Programs, container string, check *tree.Check) (ok bool, output string, err error) {
+// RunCheck runs a check once and returns the last line that it wrote, without secrets. An error means
+// that it could not be run; that is unhealthy too.
+func (d *Deployer) RunCheck(ctx context.Context, container string, check *tree.Check) (ok bool, output string, err error) {
 	timeout := check.Timeout
 	if timeout <= 0 {
 		timeout = defaultCheckTimeout
@@ -108,7 +109,7 @@ func RunCheck(ctx context.Context, p Programs, container string, check *tree.Che
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it did not end within %s", timeout))
 	defer cancel()
 	var out ending
-	code, err := p.Exec(ctx, container, engine.Exec{Command: check.Test, Stdout: &out, Stderr: &out, Kill: true})
+	code, err := d.Checks.Exec(ctx, container, engine.Exec{Command: check.Test, Stdout: &out, Stderr: &out, Kill: true})
 	output = strings.TrimSpace(string(out))
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -118,7 +119,7 @@ func RunCheck(ctx context.Context, p Programs, container string, check *tree.Che
 	case code != 0 && output == "":
 		output = fmt.Sprintf("exit status %d", code)
 	}
-	return code == 0, lastLine(output), nil
+	return code == 0, shown(d.Secrets.Hide(lastLine(output))), nil
 }
 
 // ending keeps the end of what is written: a check may write without end, and its container may want it to.
@@ -137,23 +138,22 @@ func (e *ending) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// lastLine keeps a check's output to one line of a fit length, without control characters: it goes into
-// the environment of an operator's programs, which takes no zero bytes, and to their terminals.
-func lastLine(s string) string {
-	if i := strings.LastIndexByte(s, '\n'); i >= 0 {
-		s = s[i+1:]
-	}
-	s = strings.Map(func(r rune) rune {
+func lastLine(s string) string { return s[strings.LastIndexByte(s, '\n')+1:] }
+
+// shown makes a line of a fit length, without control characters: it goes into the environment of an
+// operator's programs, which takes no zero bytes, and to their terminals.
+func shown(line string) string {
+	line = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '
 		}
 		return r
-	}, strings.ToValidUTF8(s, "\uFFFD"))
+	}, strings.ToValidUTF8(line, "\uFFFD"))
 	const most = 300
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
+	if len(line) > most {
+		line = strings.ToValidUTF8(line[:most], "") + "…"
 	}
-	return s
+	return line
 }
 
 // failure is an error about a container, with its last lines and what to do next.
@@ -178,7 +178,7 @@ func (d *Deployer) lastLines(ctx context.Context, container string) []string {
 	var lines []string
 	// What cannot be read is not shown: the failure itself is the message.
 	_ = d.Engine.Logs(ctx, container, engine.LogOptions{Tail: logTail}, func(l engine.LogLine) {
-		lines = append(lines, l.Text)
+		lines = append(lines, d.Secrets.Hide(l.Text))
 	})
 	return lines
 }

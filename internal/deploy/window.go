@@ -229,7 +229,7 @@ func (d *Deployer) askCheck(g, old *tree.Generation) func(ctx context.Context) e
 	return func(ctx context.Context) error {
 		var failure error
 		for _, one := range []*tree.Generation{g, old} {
-			ok, output, err := RunCheck(ctx, d.Checks, one.Name(), one.Container.Check)
+			ok, output, err := d.RunCheck(ctx, one.Name(), one.Container.Check)
 			if ok {
 				return nil
 			}

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -395,6 +396,15 @@ func (c *clock) Sleep(ctx context.Context, d time.Duration) error {
 type secrets struct {
 	mu       sync.Mutex
 	versions map[string]int
+	hides    string // a value of one of them
+}
+
+// Hide implements Secrets.
+func (s *secrets) Hide(text string) string {
+	if s.hides == "" {
+		return text
+	}
+	return strings.ReplaceAll(text, s.hides, "(secret)")
 }
 
 func (s *secrets) Ensure(secret tree.Secret) (int, bool, error) {

@@ -39,6 +39,9 @@ var ErrNotFound = errors.New("no such secret")
 type Secrets struct {
 	dir string
 	mu  sync.Mutex
+
+	hiding sync.Mutex // guards hider
+	hider  *strings.Replacer
 }
 
 // Open uses a directory and makes it where it is missing. Its mode becomes 0700.
@@ -205,6 +208,7 @@ func (s *Secrets) write(name string, version int, value Value) error {
 			}
 		}
 	}
+	defer s.changed()
 	return writeFile(filepath.Join(dir, strconv.Itoa(version)), value, 0o400, -1, -1)
 }
 

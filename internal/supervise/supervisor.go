@@ -62,9 +62,11 @@ type Options struct {
 	Units func() ([]Unit, error)
 	// Overloaded says whether the host has far more to do than it can.
 	Overloaded func() bool
-	Host       string
-	Limits     Limits
-	Log        *slog.Logger
+	// Hide takes secrets out of what containers wrote; nil leaves it as it is.
+	Hide   func(string) string
+	Host   string
+	Limits Limits
+	Log    *slog.Logger
 }
 
 // Intervals of the supervisor.
@@ -353,7 +355,11 @@ func (s *Supervisor) lastLines(ctx context.Context, container string) string {
 	_ = s.Engine.Logs(ctx, container, engine.LogOptions{Tail: outputLines}, func(l engine.LogLine) {
 		lines = append(lines, l.Text)
 	})
-	return strings.Join(lines, "\n")
+	text := strings.Join(lines, "\n")
+	if s.Hide == nil {
+		return text
+	}
+	return s.Hide(text)
 }
 
 // follow follows the engine's events until ctx ends, over all of its restarts.
