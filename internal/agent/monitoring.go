@@ -26,6 +26,10 @@ const (
 	listenInterval = 5 * time.Second
 	// scrapeLimit is how long the answer to a scrape may take.
 	scrapeLimit = 8 * time.Second
+	// mostStrangers is how many connections health and metrics are offered on at a time, and idleTime how
+	// long one may be kept without asking: whoever opens many and says nothing must not keep others out.
+	mostStrangers = 256
+	idleTime      = 10 * time.Second
 )
 
 // setUpMonitoring makes what runs beside the API: the timers of jobs, the watcher of sets and the metrics.
@@ -96,7 +100,7 @@ func (a *Agent) offer(address string) (*offer, error) {
 	o := &offer{address: address, server: a.monitoringServer(), served: make(chan struct{})}
 	go func() { // until end
 		defer close(o.served)
-		if err := o.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := o.server.Serve(limit(listener, mostStrangers)); !errors.Is(err, http.ErrServerClosed) {
 			a.Log.Error("health and metrics are not offered any more", "error", err)
 		}
 	}()
@@ -144,7 +148,7 @@ func (a *Agent) monitoringServer() *http.Server {
 	mux.Handle("GET /metrics", a.meters)
 	return &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		IdleTimeout: idleTime, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(a.Log.Handler(), slog.LevelDebug),
 	}
 }
