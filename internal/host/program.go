@@ -22,8 +22,8 @@ const mostOutput = 2 << 10
 
 // Programs lists the programs in a directory of the host in the order of their names: regular files and
 // links to such that may be executed, none that starts with a dot. A directory that does not exist has
-// none. They are run as root, hence it is an error where the directory or one of them can be written by
-// anybody else.
+// none. They are run as root, hence it is an error where the directory or one of them can be written, or
+// replaced, by anybody else.
 func (h *Host) Programs(ctx context.Context, dir string) (paths []string, err error) {
 	err = h.inMounts(ctx, func() error {
 		if err := onlyRoots(dir); err != nil {
@@ -55,17 +55,52 @@ func (h *Host) Programs(ctx context.Context, dir string) (paths []string, err er
 	return paths, nil
 }
 
-// onlyRoots holds that nobody but root can write a file or directory.
+// mostLinks is how many links may lead to a program, as many as the kernel follows (path_resolution(7)).
+const mostLinks = 40
+
+// onlyRoots holds that nobody but root can write a file or directory, or put another in its place: all
+// that lies on the way to it, links included, is root's too.
 func onlyRoots(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) != os.Geteuid() {
-		return fmt.Errorf("%s belongs to user %d: only root's are run: chown root %s", path, stat.Uid, path)
-	}
-	if info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("%s can be written by others (mode %04o): chmod go-w %s", path, info.Mode().Perm(), path)
+	at, links := "/", 0
+	rest := strings.Split(path, "/")
+	for len(rest) > 0 {
+		name := rest[0]
+		rest = rest[1:]
+		switch name {
+		case "", ".":
+			continue
+		case "..":
+			at = filepath.Dir(at)
+			continue
+		}
+		next := filepath.Join(at, name)
+		info, err := os.Lstat(next)
+		if err != nil {
+			return err
+		}
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 && int(stat.Uid) != os.Geteuid() {
+			return fmt.Errorf("%s belongs to user %d: only root's are run: chown root %s", next, stat.Uid, next)
+		}
+		if info.Mode()&fs.ModeSymlink != 0 {
+			target, err := os.Readlink(next)
+			if err != nil {
+				return err
+			}
+			if links++; links > mostLinks {
+				return fmt.Errorf("%s: too many links", path)
+			}
+			if filepath.IsAbs(target) {
+				at = "/"
+			}
+			rest = append(strings.Split(target, "/"), rest...)
+			continue
+		}
+		// In a sticky directory such as /tmp nobody can replace what is root's.
+		sticky := info.IsDir() && info.Mode()&fs.ModeSticky != 0 && len(rest) > 0
+		if info.Mode().Perm()&0o022 != 0 && !sticky {
+			return fmt.Errorf("%s can be written by others (mode %04o): chmod go-w %s", next, info.Mode().Perm(), next)
+		}
+		at = next
 	}
 	return nil
 }

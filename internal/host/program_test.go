@@ -57,6 +57,65 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
+// TestProgramsCannotBeReplaced: whoever can write a directory on the way to a program, or owns a link
+// that leads there, decides what is run as root.
+func TestProgramsCannotBeReplaced(t *testing.T) {
+	h := &Host{}
+	home := filepath.Join(t.TempDir(), "home")
+	safe := filepath.Join(t.TempDir(), "safe")
+	for _, dir := range []string{home, safe, filepath.Join(home, "hooks.d"), filepath.Join(safe, "hooks.d")} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	script(t, filepath.Join(home, "hooks.d", "10-a"), "", 0o755)
+	script(t, filepath.Join(safe, "hooks.d", "10-a"), "", 0o755)
+	for from, to := range map[string]string{
+		filepath.Join(safe, "linked.d"):            "../" + filepath.Base(safe) + "/./hooks.d",
+		filepath.Join(home, "back"):                safe,
+		filepath.Join(safe, "through"):             filepath.Join(home, "back", "hooks.d"),
+		filepath.Join(safe, "circle"):              "circle",
+		filepath.Join(home, "hooks.d", "20-there"): filepath.Join(home, "back", "hooks.d", "10-a"),
+	} {
+		if err := os.Symlink(to, from); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dirs := []string{filepath.Join(home, "hooks.d"), filepath.Join(safe, "linked.d"), filepath.Join(safe, "through")}
+	for _, dir := range dirs {
+		if paths, err := h.Programs(t.Context(), dir); err != nil || len(paths) == 0 {
+			t.Errorf("%s, all root's: %v, %v", dir, paths, err)
+		}
+	}
+	if _, err := h.Programs(t.Context(), filepath.Join(safe, "circle")); err == nil {
+		t.Error("a link to itself is taken for a directory")
+	}
+	if err := os.Chmod(home, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for dir, refused := range map[string]bool{dirs[0]: true, dirs[1]: false, dirs[2]: true} {
+		if _, err := h.Programs(t.Context(), dir); (err != nil) != refused || refused && !strings.Contains(err.Error(), "chmod go-w "+home) {
+			t.Errorf("%s, with %s for everybody to write: %v", dir, home, err)
+		}
+	}
+	// Where nobody can take away what is another's it is safe again.
+	if err := os.Chmod(home, 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Programs(t.Context(), dirs[2]); err != nil {
+		t.Errorf("in a sticky directory: %v", err)
+	}
+	if os.Getuid() != 0 {
+		return // only root can give a link away
+	}
+	if err := os.Lchown(filepath.Join(home, "back"), 12345, -1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Programs(t.Context(), dirs[2]); err == nil || !strings.Contains(err.Error(), "belongs to user 12345") {
+		t.Errorf("through another's link: %v", err)
+	}
+}
+
 func TestRunProgram(t *testing.T) {
 	h := &Host{}
 	dir := t.TempDir()
