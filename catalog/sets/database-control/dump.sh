@@ -11,6 +11,8 @@
 # It reaches the server as the system user mysql, through the socket beside the data. A dump is one
 # compressed file of SQL with all of a component's databases as they were at one moment.
 set -euo pipefail
+# What is saved has the cloud's passwords and keys in it.
+umask 077
 
 directory=/var/lib/dumps
 socket=/var/lib/mysql/mysqld.sock
