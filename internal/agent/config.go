@@ -167,7 +167,7 @@ const hidden = "(secret)"
 
 // guarded hides the value of a variable that by its name holds a secret; where it is kept is none.
 func guarded(name, value string) string {
-	secret := false
+	secret := tree.HoldsCredentials(value)
 	for _, word := range []string{"PASSWORD", "PASSWD", "SECRET", "TOKEN"} {
 		secret = secret || strings.Contains(strings.ToUpper(name), word)
 	}
@@ -194,7 +194,7 @@ func hideSecretOptions(text string, options *osloconf.Options) string {
 			continue
 		}
 		name, value, isOption := strings.Cut(line, " = ")
-		if !isOption || strings.TrimSpace(value) == "" || !secret[osloconf.Name{Group: group, Option: name}] {
+		if !isOption || strings.TrimSpace(value) == "" || !secret[osloconf.Name{Group: group, Option: name}] && !tree.HoldsCredentials(value) {
 			continue
 		}
 		if !marked.MatchString(value) {

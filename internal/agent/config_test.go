@@ -71,6 +71,9 @@ func TestConfigOf(t *testing.T) {
 	if v := unknown.Environment["OS_DATABASE__PASSWORD"]; v != "(secret a.b-c)" {
 		t.Errorf("without the list, a password is shown as %q", v)
 	}
+	if v := unknown.Environment["OS_DATABASE__CONNECTION"]; v != "(secret)" {
+		t.Errorf("without the list, a URL with a password is shown as %q", v)
+	}
 }
 
 func TestConfig(t *testing.T) {

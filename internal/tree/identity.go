@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -125,6 +126,9 @@ func environmentDifferences(old, now map[string]string) []string {
 func Masked(key, value string) string {
 	upper := strings.ToUpper(key)
 	placeholder := strings.Contains(value, "{{")
+	if HoldsCredentials(value) {
+		return "(not shown)"
+	}
 	for _, word := range []string{"PASSWORD", "PASSWD", "SECRET", "TOKEN", "TRANSPORT_URL", "CONNECTION", "PRIVATE_KEY"} {
 		if strings.Contains(upper, word) && !placeholder && value != "" {
 			return "(not shown)"
@@ -139,6 +143,13 @@ func Masked(key, value string) string {
 	}
 	return strings.ReplaceAll(value, "\n", "⏎")
 }
+
+// credentials is a URL with a password in it (RFC 3986, section 3.2.1). One that stands there as a
+// placeholder has blanks in it.
+var credentials = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://[^/?#\s@]*:[^/?#\s@]+@`)
+
+// HoldsCredentials reports whether a text has a URL with a password written out in it.
+func HoldsCredentials(text string) bool { return credentials.MatchString(text) }
 
 func fileDifferences(old, now []File) []string {
 	var words []string
@@ -204,7 +215,7 @@ func specDifferences(old, now Spec) []string {
 			words = append(words, fmt.Sprintf("memory limit %s → %s", megabytes(old.Memory), megabytes(now.Memory)))
 		case k == "stop_grace_period":
 			words = append(words, fmt.Sprintf("stop grace period %s → %s", old.StopGracePeriod.Round(time.Second), now.StopGracePeriod.Round(time.Second)))
-		case len(a)+len(b) <= 80 && a != "" && b != "":
+		case len(a)+len(b) <= 80 && a != "" && b != "" && Masked(a, a) == a && Masked(b, b) == b:
 			words = append(words, fmt.Sprintf("%s %s → %s", name, b, a))
 		default:
 			words = append(words, name+" changed")

@@ -211,6 +211,22 @@ func TestDifferencesAreInWords(t *testing.T) {
 	}
 }
 
+// TestDifferencesShowNoPasswords: an operator may have written one down where it does not belong.
+func TestDifferencesShowNoPasswords(t *testing.T) {
+	was, now := sample(), sample()
+	was.Spec.Environment = map[string]string{"HTTPS_PROXY": "http://me:hunter2@proxy:3128", "URL": "http://a/b:c@d"}
+	now.Spec.Environment = map[string]string{"HTTPS_PROXY": "http://me:hunter3@proxy:3128", "URL": "db://x:{{secret db | urlquote}}@db"}
+	was.Spec.Command, now.Spec.Command = []string{"run", "redis://:hunter2@cache"}, []string{"run", "redis://:hunter3@cache"}
+	was.Spec.LogOptions, now.Spec.LogOptions = map[string]string{"splunk-token": "hunter2"}, map[string]string{"splunk-token": "hunter3"}
+	want := []string{
+		"command (not shown) → (not shown)", "environment HTTPS_PROXY (not shown) → (not shown)",
+		"environment URL http://a/b:c@d → db://x:{{secret db | urlquote}}@db", "log options changed",
+	}
+	if got := Differences(&was, &now, nil, nil); !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
 // TestDifferencesNameEveryChangeOfIdentity: a plan never says "replace" without a cause.
 func TestDifferencesNameEveryChangeOfIdentity(t *testing.T) {
 	for name, modify := range map[string]func(*Container){
