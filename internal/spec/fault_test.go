@@ -64,7 +64,7 @@ func TestFaults(t *testing.T) {
 		// Values from elsewhere.
 		{"env file that is not there", func(_ *testing.T, o *Options) { o.EnvFiles = []string{"gone.env"} }, []string{"cannot read the env file", "gone.env"}},
 		{"unknown value in an env file", func(t *testing.T, o *Options) { o.EnvFiles = []string{write(t, "my.env", "\nWORKRES=1\n")} }, []string{"my.env:2: WORKRES: no such value", `"WORKERS"`}},
-		{"no pair in an env file", func(t *testing.T, o *Options) { o.EnvFiles = []string{write(t, "my.env", "WORKERS 1\n")} }, []string{"my.env:1: \"WORKERS 1\" is no line of the form KEY=VALUE"}},
+		{"no pair in an env file", func(t *testing.T, o *Options) { o.EnvFiles = []string{write(t, "my.env", "WORKERS 1\n")} }, []string{"my.env:1: the line is not of the form KEY=VALUE"}},
 		{"bad value in the environment", func(_ *testing.T, o *Options) { o.Environment = []string{"WORKERS=x"} }, []string{"environment: WORKERS: \"x\" is no whole number"}},
 		{"bad address on the command line", func(_ *testing.T, o *Options) { o.Address = "here" }, []string{"command line: --address: \"here\" is no IP address"}},
 		{"no default route", func(_ *testing.T, o *Options) {

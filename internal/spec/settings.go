@@ -136,7 +136,7 @@ func parseEnvFile(src *source) (pairs []pair, faults []error) {
 		key, value, found := strings.Cut(line, "=")
 		key = strings.TrimSpace(strings.TrimPrefix(key, "export "))
 		if !found || key == "" || strings.ContainsAny(key, " \t\"'") {
-			faults = append(faults, &Error{File: src.name, Line: i + 1, Reason: fmt.Sprintf("%q is no line of the form KEY=VALUE", line)})
+			faults = append(faults, &Error{File: src.name, Line: i + 1, Reason: "the line is not of the form KEY=VALUE"})
 			continue
 		}
 		value = strings.TrimSpace(value)
