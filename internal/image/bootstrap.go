@@ -32,6 +32,9 @@ func bootstrapOptions() []string {
 	}
 }
 
+// settingsVariable tells mmdebstrap's hooks which file has apt's settings for this host.
+const settingsVariable = "COPSE_APT_CONF"
+
 // bootstrap makes a root file system from the package source and returns it as the file of a tar
 // archive below directory. Lines that mmdebstrap writes go to log.
 func bootstrap(ctx context.Context, root RootFS, source PackageSource, directory string, log func(string)) (string, error) {
@@ -51,11 +54,18 @@ func bootstrap(ctx context.Context, root RootFS, source PackageSource, directory
 			return "", fmt.Errorf("cannot bootstrap suite %s: %w", root.Suite, err)
 		}
 	}
-	arguments := append(bootstrapOptions(), "--dpkgopt="+excludes)
-	for _, option := range sortedKeys(source.options) {
-		arguments = append(arguments, fmt.Sprintf("--aptopt=%s %q", option, source.options[option]))
+	// How the host reaches its package source may have a proxy's password in it: it stands in no
+	// argument list, which all can see, and not in the file system that is made. mmdebstrap's option
+	// for settings leaves them there.
+	settings := filepath.Join(directory, "apt.conf")
+	if err := os.WriteFile(settings, []byte(source.configuration("")), 0o600); err != nil {
+		return "", fmt.Errorf("cannot bootstrap suite %s: %w", root.Suite, err)
 	}
+	arguments := append(bootstrapOptions(), "--dpkgopt="+excludes,
+		`--setup-hook=cp "$`+settingsVariable+`" "$1"/etc/apt/apt.conf.d/98copse`,
+		`--customize-hook=rm -f "$1"/etc/apt/apt.conf.d/98copse`)
 	command := exec.CommandContext(ctx, program, append(arguments, root.Suite, archive, sources)...)
+	command.Env = append(os.Environ(), settingsVariable+"="+settings)
 	// mmdebstrap removes its directory when it is asked to end.
 	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
 	command.WaitDelay = time.Minute

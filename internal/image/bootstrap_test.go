@@ -47,6 +47,14 @@ func TestBootstrap(t *testing.T) {
 for last; do :; done
 printf 'I: starting\n' >&2
 printf '%s\n' "$@" > "$(dirname "$last")/arguments"
+mkdir -p "$(dirname "$last")/root/etc/apt/apt.conf.d"
+for argument; do
+    case $argument in --setup-hook=*) sh -c "${argument#*=}" hook "$(dirname "$last")/root" ;; esac
+done
+cp "$(dirname "$last")/root/etc/apt/apt.conf.d/98copse" "$(dirname "$last")/settings"
+for argument; do
+    case $argument in --customize-hook=*apt.conf.d*) sh -c "${argument#*=}" hook "$(dirname "$last")/root" ;; esac
+done
 while [ $# -gt 3 ]; do shift; done
 cp "$3" "$(dirname "$3")/used"
 printf tar > "$2"
@@ -54,7 +62,9 @@ printf 'I: done' >&2
 `)
 	directory := t.TempDir()
 	var log []string
-	archive, err := bootstrap(t.Context(), testRoot, testSource(), directory, func(line string) { log = append(log, line) })
+	source := testSource()
+	source.options["Acquire::http::Proxy"] = "http://me:hunter2@proxy.example:3128"
+	archive, err := bootstrap(t.Context(), testRoot, source, directory, func(line string) { log = append(log, line) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,6 +77,7 @@ printf 'I: done' >&2
 	for name, want := range map[string]string{
 		"used":        "deb [signed-by=" + directory + "/keyring.gpg] http://mirror.example/debian trixie main\n",
 		"keyring.gpg": "KEY", "dpkg.cfg": "path-exclude=/x\n",
+		"settings": "Acquire::Retries \"2\";\nAcquire::http::Proxy \"http://me:hunter2@proxy.example:3128\";\n",
 	} {
 		if got, err := os.ReadFile(filepath.Join(directory, name)); err != nil || string(got) != want {
 			t.Errorf("%s holds %q, want %q (%v)", name, got, want, err)
@@ -76,10 +87,20 @@ printf 'I: done' >&2
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"--variant=minbase\n", "--dpkgopt=" + directory + "/dpkg.cfg\n", `--aptopt=Acquire::Retries "2"` + "\n", "\ntrixie\n" + archive + "\n"} {
+	for _, want := range []string{"--variant=minbase\n", "--dpkgopt=" + directory + "/dpkg.cfg\n", "\ntrixie\n" + archive + "\n"} {
 		if !strings.Contains(string(arguments), want) {
 			t.Errorf("%q is not among the arguments:\n%s", want, arguments)
 		}
+	}
+	if strings.Contains(string(arguments), "hunter2") {
+		t.Errorf("a password is among the arguments:\n%s", arguments)
+	}
+	left, err := os.ReadDir(filepath.Join(directory, "root", "etc", "apt", "apt.conf.d"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("the root file system keeps %v of the host's settings, %v", left, err)
+	}
+	if info, err := os.Stat(filepath.Join(directory, "apt.conf")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the settings' file has mode %v, %v", info.Mode(), err)
 	}
 }
 
