@@ -5,6 +5,7 @@ package supervise
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"copse/internal/tree"
@@ -92,6 +93,12 @@ const (
 	held   phase = "held"
 )
 
+// strike is a failure.
+type strike struct {
+	at     time.Time
+	weight int
+}
+
 // unit is what is known of one container.
 type unit struct {
 	Subject
@@ -106,9 +113,8 @@ type unit struct {
 	verb   Verb
 	cause  string
 	output string
-	// strikes is the weight of the failures whose last was at struck.
-	strikes int
-	struck  time.Time
+	// strikes are the failures that count together, oldest first.
+	strikes []strike
 	// engineStarts: the engine said that it starts it again.
 	engineStarts bool
 }
@@ -202,7 +208,7 @@ func (m *Machine) Running(now time.Time, name string, started time.Time) {
 		}
 		m.note(now, u, Exited, "it was started again while nobody looked", "")
 	case failed:
-		u.strikes = 0
+		u.strikes = nil
 		m.note(now, u, Started, "somebody started it", "")
 	case gone:
 		m.note(now, u, Started, "its container is there again", "")
@@ -238,7 +244,7 @@ func (m *Machine) Ended(now, asOf time.Time, name string, exit Exit) {
 		return
 	}
 	u.phase, u.verb, u.engineStarts = down, Start, exit.Restarting
-	u.due = now.Add(m.pause(u))
+	u.due = now.Add(m.pause(now, u))
 	if exit.Restarting {
 		u.due = now.Add(m.limits.EnginePause)
 	}
@@ -290,7 +296,7 @@ func (m *Machine) Checked(now time.Time, name string, healthy bool, output strin
 
 // restartLater counts a failed check and plans the restart for it.
 func (m *Machine) restartLater(now time.Time, u *unit) {
-	pause := m.pause(u)
+	pause := m.pause(now, u)
 	if !m.strike(now, u, unhealthyWeight) {
 		u.due = now.Add(pause)
 	}
@@ -307,25 +313,32 @@ func (m *Machine) recovered(now time.Time, u *unit) {
 
 // strike counts a failure; where that was one too many, it plans to give up and returns true.
 func (m *Machine) strike(now time.Time, u *unit, weight int) bool {
-	if now.Sub(u.struck) >= m.limits.Window {
-		u.strikes = 0
-	}
-	u.strikes += weight
-	u.struck = now
-	if u.strikes <= m.limits.Most {
+	u.strikes = append(u.strikes, strike{now, weight})
+	if m.weight(now, u) <= m.limits.Most {
 		return false
 	}
 	u.phase, u.verb, u.due = down, GiveUp, now
 	return true
 }
 
+// weight is that of the failures within the window; older ones are forgotten.
+func (m *Machine) weight(now time.Time, u *unit) int {
+	u.strikes = slices.DeleteFunc(u.strikes, func(s strike) bool { return now.Sub(s.at) >= m.limits.Window })
+	sum := 0
+	for _, s := range u.strikes {
+		sum += s.weight
+	}
+	return sum
+}
+
 // pause is how long to wait before the next restart.
-func (m *Machine) pause(u *unit) time.Duration {
-	if u.strikes <= exitWeight {
+func (m *Machine) pause(now time.Time, u *unit) time.Duration {
+	weight := m.weight(now, u)
+	if weight <= exitWeight {
 		return 0
 	}
 	pause := m.limits.FirstPause
-	for range u.strikes - exitWeight - 1 {
+	for range weight - exitWeight - 1 {
 		if pause *= 2; pause >= m.limits.LastPause {
 			return m.limits.LastPause
 		}
@@ -359,7 +372,7 @@ func (m *Machine) hurry(now time.Time) {
 			continue
 		}
 		switch {
-		case u.phase == down && u.engineStarts && len(u.Depends) > 0 && u.strikes == 0:
+		case u.phase == down && u.engineStarts && len(u.Depends) > 0 && m.weight(now, u) == 0:
 			// Its exits were not its fault, and the engine's pause has grown with them.
 			u.due, u.verb = now, Restart
 		case u.phase == sick && u.due.IsZero():
@@ -436,7 +449,7 @@ func (m *Machine) Done(now time.Time, a Action, o Outcome) {
 		if a.Verb != GiveUp && m.strike(now, u, exitWeight) {
 			return
 		}
-		u.phase, u.verb, u.due = down, a.Verb, now.Add(max(m.pause(u), m.limits.FirstPause))
+		u.phase, u.verb, u.due = down, a.Verb, now.Add(max(m.pause(now, u), m.limits.FirstPause))
 	case a.Verb == GiveUp:
 		m.note(now, u, GaveUp, fmt.Sprintf("it failed too often within %s; last: %s; \"copse start %s\" tries again",
 			m.limits.Window, u.cause, a.Name), u.output)

@@ -190,12 +190,12 @@ func TestFewFailuresAreForgotten(t *testing.T) {
 	s := newStage(t)
 	for range 3 * DefaultLimits().Most {
 		s.Ended(s.now, s.now, "db", Exit{Code: 3, Restarting: true})
+		s.work(Outcome{}) // what is due at once
+		if s.Failed("db") {
+			t.Fatal("given up for failures that are a quarter of an hour apart")
+		}
 		s.Running(s.now.Add(time.Second), "db", s.now.Add(time.Second))
 		s.now = s.now.Add(DefaultLimits().Window)
-	}
-	s.work(Outcome{})
-	if s.Failed("db") {
-		t.Error("given up for failures that are a quarter of an hour apart")
 	}
 }
 
@@ -319,5 +319,40 @@ func TestExitInWords(t *testing.T) {
 		if got := c.exit.String(); got != c.want {
 			t.Errorf("%+v: %q, want %q", c.exit, got, c.want)
 		}
+	}
+}
+
+// TestPausesGrow: the first restart comes at once, the second after a second, and each further one after
+// twice the time of the one before, up to a minute.
+func TestPausesGrow(t *testing.T) {
+	s := &stage{Machine: NewMachine(Limits{Most: 100, Window: time.Hour, FirstPause: time.Second, LastPause: time.Minute}), t: t, now: dawn}
+	s.Sync([]Subject{{Name: "db", Generation: 1}})
+	s.Running(s.now, "db", dawn)
+	seconds := func(n time.Duration) time.Duration { return n * time.Second }
+	for i, want := range []time.Duration{0, seconds(1), seconds(2), seconds(4), seconds(8), seconds(16), seconds(32), seconds(60), seconds(60)} {
+		s.Ended(s.now, s.now, "db", Exit{Code: 1})
+		due, planned := s.Next()
+		if pause := due.Sub(s.now); !planned || pause != want {
+			t.Errorf("restart %d comes after %s (%t), want %s", i+1, pause, planned, want)
+		}
+		s.now = due
+		s.work(Outcome{})
+		s.now = s.now.Add(time.Millisecond)
+	}
+}
+
+// TestOldFailuresDoNotCount: only what failed within the window counts, however little time lies between
+// one failure and the next.
+func TestOldFailuresDoNotCount(t *testing.T) {
+	s := newStage(t)
+	limits := DefaultLimits()
+	for range 5 * limits.Most {
+		s.Ended(s.now, s.now, "db", Exit{Code: 3, Restarting: true})
+		s.work(Outcome{})
+		if s.Failed("db") {
+			t.Fatalf("given up, though never more than %d failures lie within %s", limits.Most, limits.Window)
+		}
+		s.Running(s.now.Add(time.Second), "db", s.now.Add(time.Second))
+		s.now = s.now.Add(limits.Window/time.Duration(limits.Most) + time.Second)
 	}
 }

@@ -33,6 +33,8 @@ type scene struct {
 	units []Unit
 	sick  map[string]bool
 	order []string // of bounces
+	// ready, if set, is called before a container is said to be ready.
+	ready func(name string)
 }
 
 func newScene(t *testing.T, units ...Unit) *scene {
@@ -116,7 +118,12 @@ func (s *scene) Abandon(ctx context.Context, name string, generation int) error 
 }
 
 // Ready implements Actor.
-func (s *scene) Ready(context.Context, string) error { return nil }
+func (s *scene) Ready(_ context.Context, name string) error {
+	if s.ready != nil {
+		s.ready(name)
+	}
+	return nil
+}
 
 // until waits for an incident.
 func (s *scene) until(name string, what What) Incident {
@@ -262,5 +269,106 @@ func (s *scene) untilHealthy(name string) {
 		if time.Now().After(deadline) {
 			s.t.Fatalf("%s is never looked at", name)
 		}
+	}
+}
+
+// TestReadinessReleasesWhatDepends: after a reboot, what depends on a container is started when that is
+// ready, not when it runs.
+func TestReadinessReleasesWhatDepends(t *testing.T) {
+	s := newScene(t, service("api", "db"), service("db"))
+	ready := make(chan struct{})
+	s.ready = func(name string) {
+		if name == "db" {
+			<-ready
+		}
+	}
+	s.run(func() {
+		s.until("db", Started)
+		s.mu.Lock()
+		order := slices.Clone(s.order)
+		s.mu.Unlock()
+		if slices.Contains(order, "api") {
+			t.Errorf("started before the database was ready: %v", order)
+		}
+		close(ready)
+		s.until("api", Started)
+	})
+}
+
+// TestOverloadedHostIsGivenTime: on a host that has far more to do than it can, a check may fail several
+// times as often.
+func TestOverloadedHostIsGivenTime(t *testing.T) {
+	overloaded := true
+	s := New(Options{Overloaded: func() bool { return overloaded }})
+	check := &tree.Check{Retries: 3}
+	if got := s.enough(check); got != 12 {
+		t.Errorf("on an overloaded host %d failures are enough, want 12", got)
+	}
+	if got := s.enough(&tree.Check{}); got != overloadedFactor {
+		t.Errorf("without retries %d failures are enough, want %d", got, overloadedFactor)
+	}
+	overloaded = false
+	if got := s.enough(check); got != 3 {
+		t.Errorf("%d failures are enough, want 3", got)
+	}
+}
+
+// TestMaintenanceIsNoIncident: what the engine reports of a container from the time before a change last
+// worked on it, that change has done.
+func TestMaintenanceIsNoIncident(t *testing.T) {
+	s := newScene(t, service("db"), service("other"))
+	s.start("db.1", "other.1")
+	s.run(func() {
+		s.untilHealthy("db")
+		s.mu.Lock()
+		s.units[0].Worked = time.Now().Add(time.Hour)
+		s.mu.Unlock()
+		for _, name := range []string{"db.1", "other.1"} {
+			if err := s.engine.Stop(t.Context(), name, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// Events come in order: with the second one told, the first one was.
+		s.until("other", Exited)
+		s.until("other", Started)
+	})
+	all, err := Incidents(s.db, testHost, time.Time{})
+	if err != nil || slices.ContainsFunc(all, func(i Incident) bool { return i.Container == "db" }) {
+		t.Errorf("incidents %+v (%v), want none of what the change has stopped", all, err)
+	}
+}
+
+// TestIncidentsAreBounded: the oldest are forgotten.
+func TestIncidentsAreBounded(t *testing.T) {
+	s := newScene(t)
+	began := time.Now()
+	many := make([]Incident, keptIncidents+3)
+	for i := range many {
+		many[i] = Incident{At: began.Add(time.Duration(i)), Container: "db", Generation: i, What: Exited}
+	}
+	for _, part := range [][]Incident{many[:keptIncidents], many[keptIncidents:]} {
+		if err := record(s.db, testHost, part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := Incidents(s.db, testHost, time.Time{})
+	if err != nil || len(all) != keptIncidents || all[0].Generation != 3 || all[len(all)-1].Generation != len(many)-1 {
+		t.Errorf("%d incidents are kept (%v), want the last %d", len(all), err, keptIncidents)
+	}
+}
+
+// TestNothingIsDoneWithoutTheEngine: what is due waits until the engine is there.
+func TestNothingIsDoneWithoutTheEngine(t *testing.T) {
+	s := New(Options{})
+	s.machine.Sync([]Subject{{Name: "db", Generation: 1}})
+	now := time.Now()
+	s.machine.Running(now, "db", now)
+	s.machine.Ended(now, now, "db", Exit{Code: 1})
+	if actions := s.due(); len(actions) != 0 {
+		t.Errorf("without an engine there is done %v", actions)
+	}
+	s.connected = true
+	if actions := s.due(); len(actions) != 1 {
+		t.Errorf("with the engine there is done %v, want one thing", actions)
 	}
 }
