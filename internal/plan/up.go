@@ -196,7 +196,7 @@ func (m *maker) missingImages() {
 		switch {
 		case m.state.Images[s.Image]:
 		case s.To != 0:
-			m.refuse("cannot go back to generation %d of %s: its image %s is not on this host any more: \"copse load\" brings it back from a bundle; the kept generations are %s",
+			m.refuse("cannot go back to generation %d of %s: its image %s is not on this host any more: bring it back with \"docker load\", or name another with --to; the kept generations are %s",
 				s.To, s.Container, s.Image, m.keptNumbers(s.Container))
 		case !slices.Contains(m.plan.Build, s.Image):
 			m.plan.Build = append(m.plan.Build, s.Image)

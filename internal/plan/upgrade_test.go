@@ -264,6 +264,9 @@ func TestRollbackPlans(t *testing.T) {
 	s.do(Upgrade, at("2026.1", service(tree.RollbackUntilContract), allOfK...), Options{Names: []string{"component/k"}})
 	declared := func() *tree.Document { return at("2026.1", service(tree.RollbackUntilContract), allOfK...) }
 	back := func(options Options) Options { options.Names = []string{"component/k"}; return options }
+	// Up by a document of the older release does not set its data back.
+	s.mustPlan(t, Upgrade, service(tree.RollbackUntilContract), back(Options{}),
+		"error: cannot take k from 2026.1 back to 2025.1: its data must be reverted first: \"copse rollback k\" does that\n")
 	want := `
 run k-revert: k goes back to 2025.1
 replace k-worker.10 [stop-first] of generation 4: rollback to generation 4: release 2026.1 → 2025.1, image copse/k-worker:2026.1 → copse/k-worker:1 after k-revert
@@ -287,7 +290,7 @@ replace k.9 [start-first] of generation 3: rollback to generation 3: release 202
 	}
 	delete(s.Images, "copse/k:1")
 	s.mustPlan(t, Rollback, declared(), back(Options{}),
-		"error: cannot go back to generation 3 of k: its image copse/k:1 is not on this host any more: \"copse load\" brings it back from a bundle; the kept generations are 3, 9 (active)\n")
+		"error: cannot go back to generation 3 of k: its image copse/k:1 is not on this host any more: bring it back with \"docker load\", or name another with --to; the kept generations are 3, 9 (active)\n")
 	s.Images["copse/k:1"] = true
 
 	s.do(Rollback, declared(), back(Options{}))
