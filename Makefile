@@ -57,7 +57,7 @@ lint: ## gofmt, go vet, staticcheck, shellcheck
 	fi
 	$(GO) vet ./...
 	$(STATICCHECK) ./...
-	shellcheck scripts/*.sh .ci/run
+	shellcheck scripts/*.sh test/freshhost/*.sh .ci/run
 
 test: ## all tests, from a fresh clone, on a fresh host
 	@rm -f build/phases
@@ -69,8 +69,11 @@ test: ## all tests, from a fresh clone, on a fresh host
 	@$(PHASE) 'end to end' $(MAKE) --no-print-directory test-e2e
 
 # Where no cloud with the dashboard is left, one is brought up, and stays.
-test-full: test ## make test, then ten upgrades and rollbacks under load, the dashboard in a browser, long fuzzing and many more seeds
+test-full: test ## make test, then other releases, engines and hosts, a browser, fuzzing: some hours
 	@$(PHASE) 'ten upgrades' env COPSE_E2E_ROUNDS=10 $(GO) test -count=1 -v -timeout 2h -run '^TestUpgrade$$/^(FromNothing|KeystoneUnderLoad)$$' ./test/e2e
+	@$(PHASE) 'whole cloud' $(GO) test -count=1 -v -timeout 3h -run '^TestRelease$$' ./test/e2e
+	@$(PHASE) 'reboot' $(GO) test -count=1 -v -timeout 2h -run '^TestReboot$$' ./test/freshhost
+	@$(PHASE) 'engines' $(GO) test -count=1 -v -timeout 5h -run '^TestEngine$$' ./test/freshhost
 	@$(PHASE) 'cloud' sh -c 'bin/copse health horizon >/dev/null 2>&1 || bin/copse up $(UP_FLAGS)'
 	@$(PHASE) 'browser' $(MAKE) --no-print-directory test-browser
 	@$(PHASE) 'simulation' $(MAKE) --no-print-directory sim SEEDS=$(SIM_SEEDS)
@@ -87,9 +90,9 @@ sim: ## the simulator and all crashes: SEEDS of them, or SEED=N, which failed, a
 
 # The real cloud owns the host's ports and bridges: one package at a time, one test at a time.
 test-e2e:
-	@packages=$$($(GO) list ./test/... 2>/dev/null | grep -v -e '^copse/test/bench' -e '^copse/test/browser'); \
+	@packages=$$($(GO) list ./test/... 2>/dev/null | grep -v -e '^copse/test/bench' -e '^copse/test/browser' -e '^copse/test/freshhost'); \
 	if [ -z "$$packages" ]; then echo 'no package below test/'; exit 1; fi; \
-	$(GO) test -count=1 -p 1 -parallel 1 -timeout 3h $$packages
+	$(GO) test -count=1 -p 1 -parallel 1 -timeout 3h -skip '^TestRelease$$' $$packages
 
 # It looks at the cloud that runs here. COPSE_SCREENSHOTS is the absolute path of a
 # directory for what it sees.
