@@ -68,6 +68,10 @@ func TestHTTP(t *testing.T) {
 			http.Error(w, "Out of date", http.StatusInternalServerError)
 		case "/closed":
 			http.Error(w, "no", http.StatusUnauthorized)
+		case "/endless":
+			for i := range 64 {
+				w.Header().Add("X-Much", strings.Repeat("x", 4<<10)+strconv.Itoa(i))
+			}
 		case "/header":
 			fmt.Fprintf(w, "%s at %s", r.Header.Get("X-Token"), r.Host)
 		}
@@ -86,6 +90,7 @@ func TestHTTP(t *testing.T) {
 	}
 	want(t, nil, 1, "status 500 Internal Server Error, want 200-399", "http", base+"/broken")
 	want(t, nil, 1, "status 401", "http", base+"/closed")
+	want(t, nil, 1, "response headers exceeded", "http", base+"/endless")
 	want(t, nil, 0, "", "http", base+"/closed", "--status", "200,401")
 	want(t, nil, 1, "status 200 OK, want 300-399,401", "http", "--status=300-399,401", base)
 	want(t, nil, 0, "", "http", base+"/header", "--header", "X-Token=a=b", "--header=Host=cloud", "--contains", "a=b at cloud")
@@ -165,6 +170,8 @@ func TestSockets(t *testing.T) {
 	want(t, nil, 1, `want "STAT"`, "tcp", answering, "--send", `x\n`, "--expect", "STAT", "--timeout", "100ms")
 	want(t, nil, 1, "connection refused", "tcp", closed)
 	want(t, nil, 1, "no answer within 50ms", "tcp", silent, "--expect", "x", "--timeout", "50ms")
+	pieces := listen(t, "tcp", "127.0.0.1:0", "%s")
+	want(t, nil, 0, "", "tcp", pieces, "--send", `VER\nSI\nON 1\n`, "--expect", "VERSION")
 	want(t, nil, 0, "", "unix", path)
 	want(t, nil, 0, "", "unix", path, "--send", `a\x41\n`, "--expect", "pong aA")
 	want(t, nil, 1, "no such file", "unix", path+"x")

@@ -17,8 +17,12 @@ import (
 	"strings"
 )
 
-// largestBody bounds how much of an answer is searched, in bytes.
-const largestBody = 1 << 20
+// Bounds of an answer, in bytes: how much of it is searched, and what may come before it. Checks are made
+// in the agent too, which has little memory; whoever answers decides how much there is.
+const (
+	largestBody = 1 << 20
+	largestHead = 64 << 10
+)
 
 // statusRange is a range of HTTP status codes, both ends included.
 type statusRange struct{ from, to int }
@@ -70,7 +74,7 @@ func parseHTTP(w *words, from place) (probe, error) {
 		}
 	}
 	client := &http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true, TLSClientConfig: trust},
+		Transport:     &http.Transport{DisableKeepAlives: true, TLSClientConfig: trust, MaxResponseHeaderBytes: largestHead},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return func(ctx context.Context) error {

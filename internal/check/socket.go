@@ -110,8 +110,10 @@ func converse(ctx context.Context, network, address string, send, expect []byte)
 	chunk := make([]byte, 4096)
 	for len(answer) < largestBody {
 		size, err := connection.Read(chunk)
+		// Only what is new is searched: an answer may come byte by byte.
+		from := max(0, len(answer)-len(expect)+1)
 		answer = append(answer, chunk[:size]...)
-		if bytes.Contains(answer, expect) {
+		if bytes.Contains(answer[from:], expect) {
 			return nil
 		}
 		if errors.Is(err, io.EOF) {

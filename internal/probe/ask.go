@@ -23,6 +23,8 @@ const (
 	// openTime is how long a stream behind a proxy must stay open: where the proxy has nobody to send it
 	// to, it closes it at once.
 	openTime = 20 * time.Millisecond
+	// largestHead bounds what may come before an answer's body, in bytes; the body is not kept.
+	largestHead = 64 << 10
 )
 
 // HTTP asks for a URL, each time over a connection of its own. What says that the server is at fault
@@ -31,7 +33,7 @@ func HTTP(url string) func(ctx context.Context) error {
 	dialer := &net.Dialer{Timeout: connectTime}
 	client := &http.Client{
 		Timeout:       answerTime,
-		Transport:     &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true},
+		Transport:     &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true, MaxResponseHeaderBytes: largestHead},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return func(ctx context.Context) error {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -97,8 +98,9 @@ func TestEndIsBounded(t *testing.T) {
 }
 
 func TestHTTP(t *testing.T) {
-	status := http.StatusOK
+	status, header := http.StatusOK, ""
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Much", header)
 		if status == http.StatusFound {
 			w.Header().Set("Location", "http://127.0.0.1:1/")
 		}
@@ -113,6 +115,10 @@ func TestHTTP(t *testing.T) {
 		if err := ask(t.Context()); (err != nil) != c.fails {
 			t.Errorf("status %d: %v", c.status, err)
 		}
+	}
+	status, header = http.StatusOK, strings.Repeat("x", 4*largestHead)
+	if err := ask(t.Context()); err == nil {
+		t.Error("a head without end is an answer")
 	}
 	server.Close()
 	if err := ask(t.Context()); err == nil || errors.Is(err, ErrUnknown) {

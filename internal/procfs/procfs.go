@@ -83,7 +83,7 @@ func (d Dir) Processes() ([]Process, error) {
 // Process reads one process. The error wraps [fs.ErrNotExist] when it is gone.
 func (d Dir) Process(pid int) (Process, error) {
 	dir := filepath.Join(string(d), strconv.Itoa(pid))
-	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
+	stat, err := readStart(filepath.Join(dir, "stat"), mostStat)
 	if err != nil {
 		if gone(err) {
 			return Process{}, fmt.Errorf("cannot read process %d: %w", pid, fs.ErrNotExist)
@@ -102,10 +102,12 @@ func (d Dir) Process(pid int) (Process, error) {
 	return process, nil
 }
 
-// How much of a command line is read: bytes, and arguments that are told apart. A process may give
-// itself one of megabytes, or of all the memory that it has (prctl(2), PR_SET_MM_MAP), and a container
-// has room for thousands of them: whoever looks would run out of memory.
+// How much of a process is read: bytes, and arguments that are told apart. A process may give itself a
+// command line of megabytes, or of all the memory that it has (prctl(2), PR_SET_MM_MAP), and a container
+// has room for thousands of them; one that may mount has any file stand in the place of these. Whoever
+// looks would run out of memory.
 const (
+	mostStat      = 4 << 10
 	mostCmdline   = 8 << 10
 	mostArguments = 256
 )

@@ -49,6 +49,12 @@ func TestLongCommandLine(t *testing.T) {
 	if len(p.Command()) > mostCmdline || len(p.Cmdline) != 3 || p.Cmdline[0] != "/bin/bomb" || p.Cmdline[1] != "first" {
 		t.Errorf("%d arguments with %d bytes, the first %.20q; want what fits into %d bytes", len(p.Cmdline), len(p.Command()), p.Cmdline[0], mostCmdline)
 	}
+	if err := os.WriteFile(filepath.Join(dir, "7", "stat"), []byte(stat+strings.Repeat(" 0", 1<<20)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if content, err := readStart(filepath.Join(dir, "7", "stat"), mostStat); err != nil || len(content) != mostStat {
+		t.Errorf("%d bytes of another file in the place of a process's are read, %v; want %d", len(content), err, mostStat)
+	}
 	// Empty arguments cost a byte of the process and sixteen here.
 	if arguments := splitCmdline(make([]byte, mostCmdline)); len(arguments) > mostArguments {
 		t.Errorf("%d empty arguments are told apart, want at most %d", len(arguments), mostArguments)
