@@ -263,7 +263,7 @@ func TestFailureLeavesTheOldOne(t *testing.T) {
 func TestFailureShowsNoSecrets(t *testing.T) {
 	for container, mode := range map[string]string{"api": "never-ready", "api-db-sync": "fail"} {
 		w := newWorld(t)
-		w.says = map[string]string{container: "cannot connect to mysql://api:hunter2@db/api, says the database"}
+		w.says = map[string]string{container: "cannot connect to mysql://api:hunter2@db/api, says the database" + strings.Repeat("!", 10*mostInLine)}
 		w.secrets.hides = "hunter2"
 		ended := w.do(up(with(container, func(c *tree.Container) { c.Spec.Environment = map[string]string{"MODE": mode} })))
 		mustEnd(t, ended, change.Error)
@@ -273,6 +273,9 @@ func TestFailureShowsNoSecrets(t *testing.T) {
 		}
 		if strings.Contains(string(text), "hunter2") || !strings.Contains(ended.Err().Error(), "mysql://api:(secret)@db/api") {
 			t.Errorf("%s: %s", container, text)
+		}
+		if len(ended.Err().Error()) > 2*mostInLine {
+			t.Errorf("%s: the error has %d bytes", container, len(ended.Err().Error()))
 		}
 	}
 }

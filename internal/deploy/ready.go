@@ -26,6 +26,8 @@ const (
 	firstCheckInterval = 50 * time.Millisecond
 	// logTail is how many of a failed container's last lines an error shows.
 	logTail = 15
+	// mostInLine is how much of each of these is kept, in bytes.
+	mostInLine = 2000
 	// mostOutput is how much of what a check writes is kept, in bytes; the end of it is what counts.
 	mostOutput = 4 << 10
 )
@@ -150,6 +152,11 @@ func shown(line string) string {
 		return r
 	}, strings.ToValidUTF8(line, "\uFFFD"))
 	const most = 300
+	return cut(line, most)
+}
+
+// cut keeps so many bytes of the start of a line.
+func cut(line string, most int) string {
 	if len(line) > most {
 		line = strings.ToValidUTF8(line[:most], "") + "…"
 	}
@@ -178,7 +185,7 @@ func (d *Deployer) lastLines(ctx context.Context, container string) []string {
 	var lines []string
 	// What cannot be read is not shown: the failure itself is the message.
 	_ = d.Engine.Logs(ctx, container, engine.LogOptions{Tail: logTail}, func(l engine.LogLine) {
-		lines = append(lines, d.Secrets.Hide(l.Text))
+		lines = append(lines, cut(d.Secrets.Hide(l.Text), mostInLine))
 	})
 	return lines
 }

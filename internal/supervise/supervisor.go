@@ -83,6 +83,9 @@ const (
 	overloadedFactor = 4
 	// outputLines is how many of a container's last lines an incident keeps.
 	outputLines = 5
+	// mostInLine is how much of each of these is kept, in bytes: thousands of incidents are, and whoever asks
+	// for them has all in memory.
+	mostInLine = 2000
 )
 
 // Supervisor keeps a host's containers running. Its methods are safe for concurrent use.
@@ -353,13 +356,16 @@ func (s *Supervisor) lastLines(ctx context.Context, container string) string {
 	var lines []string
 	// What cannot be read is not shown: that it ended is the message.
 	_ = s.Engine.Logs(ctx, container, engine.LogOptions{Tail: outputLines}, func(l engine.LogLine) {
-		lines = append(lines, l.Text)
+		text := l.Text
+		if s.Hide != nil {
+			text = s.Hide(text)
+		}
+		if len(text) > mostInLine {
+			text = strings.ToValidUTF8(text[:mostInLine], "") + "…"
+		}
+		lines = append(lines, text)
 	})
-	text := strings.Join(lines, "\n")
-	if s.Hide == nil {
-		return text
-	}
-	return s.Hide(text)
+	return strings.Join(lines, "\n")
 }
 
 // follow follows the engine's events until ctx ends, over all of its restarts.

@@ -338,6 +338,25 @@ func TestMaintenanceIsNoIncident(t *testing.T) {
 	}
 }
 
+// TestOutputOfAnIncident: what a container wrote is kept for long, and shown to many.
+func TestOutputOfAnIncident(t *testing.T) {
+	long := strings.Repeat("x", 10*mostInLine)
+	e := &fake.Engine{AnyImage: true, Program: func(string, tree.Spec) fake.Program {
+		return fake.Program{Lines: []fake.Line{{Text: "mysql://a:hunter2@db"}, {Text: long + "hunter2"}, {Text: long[:mostInLine-3] + "hunter2"}}}
+	}}
+	if _, err := e.Create(t.Context(), "a.1", tree.Spec{Image: "i"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Start(t.Context(), "a.1"); err != nil {
+		t.Fatal(err)
+	}
+	s := New(Options{Engine: e, Hide: func(text string) string { return strings.ReplaceAll(text, "hunter2", "(secret)") }})
+	want := strings.Join([]string{"mysql://a:(secret)@db", long[:mostInLine] + "…", long[:mostInLine-3] + "(se…"}, "\n")
+	if got := s.lastLines(t.Context(), "a.1"); got != want {
+		t.Errorf("%d bytes: %.80q…; want %d: %.80q…", len(got), got, len(want), want)
+	}
+}
+
 // TestIncidentsAreBounded: the oldest are forgotten.
 func TestIncidentsAreBounded(t *testing.T) {
 	s := newScene(t)
