@@ -131,15 +131,11 @@ func Run(ctx context.Context, options Options) (err error) {
 // no reason not to watch over the rest; it shows in each plan until it is mended. It returns the
 // directories that were mounted anew.
 func (a *Agent) prepareHost(ctx context.Context) []string {
-	anew, err := a.notShared(ctx)
-	if err != nil {
-		a.Log.Error("cannot tell whether this host was prepared", "error", err)
-	}
-	err = a.deployer.PrepareHost(ctx, func(done string) { a.Log.Info("prepared the host", "done", done) })
+	mounted, err := a.deployer.PrepareHost(ctx, func(done string) { a.Log.Info("prepared the host", "done", done) })
 	if err != nil {
 		a.Log.Error("containers may fail to start", "error", err)
 	}
-	return anew
+	return mounted
 }
 
 func open(options Options) (*Agent, func() error, error) {

@@ -36,9 +36,8 @@ func (h hostFiles) Look(ctx context.Context, preps []tree.HostPrep) (missing, re
 }
 
 // Prepare makes it true.
-func (h hostFiles) Prepare(ctx context.Context, preps []tree.HostPrep, tell func(string)) error {
-	_, err := h.host.Prepare(ctx, preps, tell)
-	return err
+func (h hostFiles) Prepare(ctx context.Context, preps []tree.HostPrep, tell func(string)) ([]string, error) {
+	return h.host.Prepare(ctx, preps, tell)
 }
 
 // WriteFiles writes each file under its position, with the declared owner and mode.

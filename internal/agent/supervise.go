@@ -4,7 +4,6 @@
 package agent
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -167,53 +166,6 @@ func services(active map[string]*tree.Generation, c *tree.Container) []string {
 	visit(c)
 	slices.Sort(found)
 	return found
-}
-
-// notShared returns the directories that are meant to be shared mounts of the host and are not, as
-// after a reboot: containers that have started already do not see what is mounted there later.
-func (a *Agent) notShared(ctx context.Context) ([]string, error) {
-	doc, err := a.deployer.Document()
-	if err != nil || doc == nil || a.EnginePID == nil {
-		return nil, err
-	}
-	var wanted []string
-	for _, prep := range doc.HostPreps(a.HostName, nil) {
-		wanted = append(wanted, prep.SharedMounts...)
-	}
-	if len(wanted) == 0 {
-		return nil, nil
-	}
-	pid, err := a.EnginePID(ctx)
-	if err != nil {
-		return nil, err
-	}
-	shared, err := sharedMounts(fmt.Sprintf("/proc/%d/mountinfo", pid))
-	if err != nil {
-		return nil, fmt.Errorf("cannot see the host's mounts: %w", err)
-	}
-	return slices.DeleteFunc(wanted, func(path string) bool { return shared[path] }), nil
-}
-
-// sharedMounts reads mount points with shared propagation: the fifth field and the optional fields
-// before the dash (proc_pid_mountinfo(5)).
-func sharedMounts(path string) (map[string]bool, error) {
-	table, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer table.Close()
-	shared := map[string]bool{}
-	lines := bufio.NewScanner(table)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		for i := 6; i < len(fields) && fields[i] != "-"; i++ {
-			if strings.HasPrefix(fields[i], "shared:") {
-				shared[fields[4]] = true
-			}
-		}
-	}
-	return shared, lines.Err()
 }
 
 // getIncidents answers GET /v1/incidents.

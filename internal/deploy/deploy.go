@@ -111,8 +111,9 @@ type Host interface {
 	// Look says what the host lacks of what sets ask of it, by set, and what of that is refused
 	// because something is in the way. It touches nothing.
 	Look(ctx context.Context, preps []tree.HostPrep) (missing, refused map[string][]string, err error)
-	// Prepare makes it true and tells each thing that it has done.
-	Prepare(ctx context.Context, preps []tree.HostPrep, tell func(string)) error
+	// Prepare makes it true and tells each thing that it has done. It returns the directories that it
+	// has mounted.
+	Prepare(ctx context.Context, preps []tree.HostPrep, tell func(string)) (mounted []string, err error)
 }
 
 // Clock is time as an input.

@@ -19,17 +19,20 @@ func starts(kind plan.Kind) bool {
 
 // PrepareHost makes true of the host what the declared cloud asks of it, and tells each thing
 // that it has done. An agent calls it when it starts: after a reboot, what is not on disk is gone.
-func (d *Deployer) PrepareHost(ctx context.Context, tell func(string)) error {
+// It returns the directories that it has mounted: containers that the engine has started already
+// do not see what is mounted there later.
+func (d *Deployer) PrepareHost(ctx context.Context, tell func(string)) (mounted []string, err error) {
 	doc, err := d.Document()
 	if err != nil || doc == nil {
-		return err
+		return nil, err
 	}
 	// Set by set: what one of them cannot have must not keep it from the others.
 	var failed []error
 	for _, prep := range doc.HostPreps(d.HostName, nil) {
-		failed = append(failed, d.Host.Prepare(ctx, []tree.HostPrep{prep}, tell))
+		anew, err := d.Host.Prepare(ctx, []tree.HostPrep{prep}, tell)
+		mounted, failed = append(mounted, anew...), append(failed, err)
 	}
-	return errors.Join(failed...)
+	return mounted, errors.Join(failed...)
 }
 
 // prepareHost prepares the host for what waits for it. What was done before a crash is found
@@ -39,7 +42,8 @@ func (d *Deployer) prepareHost(ctx context.Context, t *change.Run) error {
 	if _, err := t.Get(dataHostPreps, &preps); err != nil {
 		return err
 	}
-	return d.Host.Prepare(ctx, preps, t.Log)
+	_, err := d.Host.Prepare(ctx, preps, t.Log)
+	return err
 }
 
 // leaveHost takes nothing back: others may have come to rely on a mount, a module or an

@@ -78,31 +78,33 @@ create db: not created yet
 	}
 }
 
-// TestPrepareHostAtStart is what an agent does first.
+// TestPrepareHostAtStart is what an agent does first. What was mounted tells it who has to be started again.
 func TestPrepareHostAtStart(t *testing.T) {
 	w := newWorld(t)
-	said := func() (texts []string, err error) {
+	prepare := func() (mounted, said []string, err error) {
 		l := w.begin(0)
 		defer l.end()
-		err = l.deployer.PrepareHost(context.Background(), func(text string) { texts = append(texts, text) })
-		return texts, err
+		mounted, err = l.deployer.PrepareHost(context.Background(), func(text string) { said = append(said, text) })
+		return mounted, said, err
 	}
-	if texts, err := said(); err != nil || texts != nil {
-		t.Errorf("without a cloud: %q, %v", texts, err)
+	if mounted, said, err := prepare(); err != nil || said != nil || mounted != nil {
+		t.Errorf("without a cloud: %q, %q, %v", mounted, said, err)
 	}
 	mustEnd(t, w.do(up(hosted())), change.Done)
-	if texts, err := said(); err != nil || texts != nil {
-		t.Errorf("of a host that is prepared: %q, %v", texts, err)
+	if mounted, said, err := prepare(); err != nil || said != nil || mounted != nil {
+		t.Errorf("of a host that is prepared: %q, %q, %v", mounted, said, err)
 	}
 	clear(w.prepared)
 	w.refused["/run/db"] = true
-	texts, err := said()
-	if err == nil || !strings.Contains(err.Error(), "/run/db is no directory") || !slices.Equal(texts, []string{"/run/worker is a shared mount now"}) {
-		t.Errorf("one thing cannot be had: %q, %v", texts, err)
+	mounted, said, err := prepare()
+	if err == nil || !strings.Contains(err.Error(), "/run/db is no directory") || !slices.Equal(said, []string{"/run/worker is a shared mount now"}) ||
+		!slices.Equal(mounted, []string{"/run/worker"}) {
+		t.Errorf("one thing cannot be had: %q, %q, %v", mounted, said, err)
 	}
 	delete(w.refused, "/run/db")
-	if texts, err := said(); err != nil || !slices.Equal(texts, []string{"/run/db is a shared mount now"}) {
-		t.Errorf("after a reboot: %q, %v", texts, err)
+	mounted, said, err = prepare()
+	if err != nil || !slices.Equal(said, []string{"/run/db is a shared mount now"}) || !slices.Equal(mounted, []string{"/run/db"}) {
+		t.Errorf("after a reboot: %q, %q, %v", mounted, said, err)
 	}
 }
 

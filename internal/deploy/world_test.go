@@ -355,21 +355,22 @@ func (w *world) Look(_ context.Context, preps []tree.HostPrep) (missing, refused
 }
 
 // Prepare implements Host.
-func (w *world) Prepare(_ context.Context, preps []tree.HostPrep, tell func(string)) error {
+func (w *world) Prepare(_ context.Context, preps []tree.HostPrep, tell func(string)) (mounted []string, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, p := range preps {
 		for _, path := range p.SharedMounts {
 			if w.refused[path] {
-				return errors.New(path + " is no directory")
+				return mounted, errors.New(path + " is no directory")
 			}
 			if !w.prepared[path] {
 				w.prepared[path] = true
+				mounted = append(mounted, path)
 				tell(path + " is a shared mount now")
 			}
 		}
 	}
-	return nil
+	return mounted, nil
 }
 
 // clock is time that passes only where somebody sleeps.

@@ -11,6 +11,7 @@ import (
 	"copse/internal/tree"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/moby/sys/mountinfo"
 )
 
 // pair is a finished pair of interfaces among others.
@@ -116,22 +117,19 @@ func TestAssess(t *testing.T) {
 	}
 }
 
-func TestParseMount(t *testing.T) {
-	for _, c := range []struct {
-		line string
-		want mountEntry
-		ok   bool
-	}{
-		{`36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw`, mountEntry{id: 36, point: "/mnt2"}, true},
-		{`37 35 0:5 / /run/a\040b rw shared:12 master:1 - tmpfs tmpfs rw`, mountEntry{id: 37, point: "/run/a b", shared: true}, true},
-		{`38 35 0:5 / /x rw - tmpfs shared:1 rw`, mountEntry{id: 38, point: "/x"}, true},
-		{`39 35 0:5 / /x\`, mountEntry{}, false},
-		{`x 35 0:5 / /x rw - tmpfs t rw`, mountEntry{}, false},
-		{``, mountEntry{}, false},
+func TestIsShared(t *testing.T) {
+	for line, want := range map[string]bool{
+		`36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw`:             false,
+		`37 35 0:5 / /run/a\040b rw shared:12 master:1 - tmpfs tmpfs rw`:             true,
+		`37 35 0:5 / /run/b rw master:1 propagate_from:3 shared:12 - tmpfs tmpfs rw`: true,
+		`38 35 0:5 / /x rw - tmpfs shared:1 rw`:                                      false,
 	} {
-		got, ok := parseMount(c.line)
-		if ok != c.ok || got != c.want {
-			t.Errorf("%q: %+v, %t; want %+v, %t", c.line, got, ok, c.want, c.ok)
+		mounts, err := mountinfo.GetMountsFromReader(strings.NewReader(line+"\n"), nil)
+		if err != nil || len(mounts) != 1 {
+			t.Fatalf("%q: %v, %v", line, mounts, err)
+		}
+		if got := isShared(mounts[0]); got != want {
+			t.Errorf("%q is shared: %t, want %t", line, got, want)
 		}
 	}
 }

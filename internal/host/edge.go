@@ -4,17 +4,18 @@
 package host
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 
+	"github.com/moby/sys/mountinfo"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -124,17 +125,19 @@ func mountOf(path string) (shared, root bool, err error) {
 	if err != nil {
 		return false, false, fmt.Errorf("cannot tell the mount of %s: %w", there, err)
 	}
-	lines := bufio.NewScanner(table)
-	for lines.Scan() {
-		entry, ok := parseMount(lines.Text())
-		if ok && entry.id == id {
-			return entry.shared, there == path && entry.point == real, nil
-		}
-	}
-	if err := lines.Err(); err != nil {
+	found, err := mountinfo.GetMountsFromReader(table, func(m *mountinfo.Info) (skip, stop bool) { return m.ID != id, m.ID == id })
+	if err != nil {
 		return false, false, fmt.Errorf("cannot read the mounts of the host: %w", err)
 	}
-	return false, false, fmt.Errorf("cannot tell the mount of %s: the kernel's table has no mount %d", there, id)
+	if len(found) == 0 {
+		return false, false, fmt.Errorf("cannot tell the mount of %s: the kernel's table has no mount %d", there, id)
+	}
+	return isShared(found[0]), there == path && found[0].Mountpoint == real, nil
+}
+
+// isShared says whether others see what is mounted below a mount (proc_pid_mountinfo(5), the tag shared:N).
+func isShared(m *mountinfo.Info) bool {
+	return slices.ContainsFunc(strings.Fields(m.Optional), func(tag string) bool { return strings.HasPrefix(tag, "shared:") })
 }
 
 // mountID reads mnt_id of /proc/thread-self/fdinfo, see proc_pid_fdinfo(5).
@@ -149,53 +152,4 @@ func mountID(fd int) (int, error) {
 		}
 	}
 	return 0, errors.New("the kernel does not say")
-}
-
-// mountEntry is what counts here of a line of mountinfo.
-type mountEntry struct {
-	id     int
-	point  string
-	shared bool
-}
-
-// parseMount reads a line of /proc/PID/mountinfo (proc_pid_mountinfo(5)): id, parent, device,
-// root, point, options, any number of tags such as shared:N, "-", and more.
-func parseMount(line string) (mountEntry, bool) {
-	fields := strings.Fields(line)
-	if len(fields) < 7 {
-		return mountEntry{}, false
-	}
-	id, err := strconv.Atoi(fields[0])
-	if err != nil {
-		return mountEntry{}, false
-	}
-	entry := mountEntry{id: id, point: unescape(fields[4])}
-	for _, tag := range fields[6:] {
-		if tag == "-" {
-			break
-		}
-		if strings.HasPrefix(tag, "shared:") {
-			entry.shared = true
-		}
-	}
-	return entry, true
-}
-
-// unescape undoes the kernel's way to write white space and backslashes: \040 and the like.
-func unescape(s string) string {
-	if !strings.Contains(s, `\`) {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if code, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(code))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }

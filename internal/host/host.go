@@ -56,10 +56,10 @@ func (h *Host) Look(ctx context.Context, preps []tree.HostPrep) (Report, error) 
 	return report, err
 }
 
-// Prepare makes true what the sets ask and tells each thing that it has done. Where something
-// must not be touched, nothing is. It returns how many things it has done; they stay even where
-// a later one fails.
-func (h *Host) Prepare(ctx context.Context, preps []tree.HostPrep, tell func(string)) (done int, err error) {
+// Prepare makes true what the sets ask and tells each thing that it has done; they stay even where
+// a later one fails. Where something must not be touched, nothing is. It returns the directories
+// that it has mounted: what ran before goes on seeing those that were there before.
+func (h *Host) Prepare(ctx context.Context, preps []tree.HostPrep, tell func(string)) (mounted []string, err error) {
 	err = h.within(ctx, preps, func(e *edge) error {
 		f, err := e.observe(preps)
 		if err != nil {
@@ -87,12 +87,14 @@ func (h *Host) Prepare(ctx context.Context, preps []tree.HostPrep, tell func(str
 					return fmt.Errorf("cannot prepare the host for %s: %w", preps[i].Set, err)
 				}
 				tell(said)
-				done++
+				if m, ok := n.mend.(shareMount); ok {
+					mounted = append(mounted, m.path)
+				}
 			}
 		}
 		return nil
 	})
-	return done, err
+	return mounted, err
 }
 
 // assess leaves out what has been tried in vain and may be missing.

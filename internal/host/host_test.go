@@ -88,16 +88,18 @@ func look(t *testing.T, h *Host, preps ...tree.HostPrep) []string {
 	return all
 }
 
-func prepare(t *testing.T, h *Host, want int, preps ...tree.HostPrep) {
+// prepare holds how many things are done, and returns what is mounted.
+func prepare(t *testing.T, h *Host, want int, preps ...tree.HostPrep) []string {
 	t.Helper()
 	var said []string
-	done, err := h.Prepare(context.Background(), preps, func(text string) { said = append(said, text) })
+	mounted, err := h.Prepare(context.Background(), preps, func(text string) { said = append(said, text) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	if done != want || len(said) != want {
-		t.Errorf("%d things were done: %q; want %d", done, said, want)
+	if len(said) != want {
+		t.Errorf("%d things were done: %q; want %d", len(said), said, want)
 	}
+	return mounted
 }
 
 func TestMounts(t *testing.T) {
@@ -116,11 +118,24 @@ func TestMounts(t *testing.T) {
 	if got := look(t, h, prep, again); len(got) != 4 {
 		t.Errorf("before, %q is missing; want three things for one set and one for the other", got)
 	}
-	prepare(t, h, 3, prep, again)
+	if mounted := prepare(t, h, 3, prep, again); !slices.Equal(mounted, []string{netns, state}) {
+		t.Errorf("%q is mounted, want what both sets share once", mounted)
+	}
 	if got := look(t, h, prep, again); got != nil {
 		t.Errorf("afterwards, %q is missing", got)
 	}
-	prepare(t, h, 0, prep, again)
+	// What lies on a shared mount needs none of its own: who has seen it before sees it still.
+	within := tree.HostPrep{Set: "within", SharedMounts: []string{filepath.Join(netns, "within")}}
+	if mounted := prepare(t, h, 0, prep, again); mounted != nil {
+		t.Errorf("%q is mounted again", mounted)
+	}
+	err := inMountsOf(pid, func() error { return os.Mkdir(within.SharedMounts[0], 0o755) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if mounted := prepare(t, h, 0, within); mounted != nil {
+		t.Errorf("%q is mounted, and lies on a shared mount", mounted)
+	}
 	if _, err := os.Stat(state); !os.IsNotExist(err) {
 		t.Errorf("it was done in this namespace, not in that of the engine: %v", err)
 	}

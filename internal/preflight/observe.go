@@ -17,6 +17,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
 	"copse/internal/engine"
@@ -106,10 +107,8 @@ func (o *Observer) look(f *Facts, doc *tree.Document, host, process string) erro
 			f.Disks = append(f.Disks, Disk{Path: data, For: "images, containers and volumes", Free: space, Least: leastEngine, Little: littleEngine})
 		}
 	}
-	mounts, err := os.ReadFile(filepath.Join(process, "mountinfo"))
-	if err != nil {
-		faults = append(faults, fmt.Errorf("cannot see the host's mounts: %w", err))
-	}
+	mounts, err := mountsOf(process)
+	faults = append(faults, err)
 	for i := range doc.Containers {
 		c := &doc.Containers[i]
 		if c.Host != host {
@@ -123,11 +122,25 @@ func (o *Observer) look(f *Facts, doc *tree.Document, host, process string) erro
 		}
 		for _, m := range c.Spec.Mounts {
 			if m.Type == tree.Bind && m.Propagation != "" && len(mounts) > 0 {
-				f.Shared[m.Source] = onSharedMount(string(mounts), m.Source)
+				f.Shared[m.Source] = onSharedMount(mounts, m.Source)
 			}
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// mountsOf reads the mounts that a process sees; process is its directory of the proc file system.
+func mountsOf(process string) ([]*mountinfo.Info, error) {
+	table, err := os.Open(filepath.Join(process, "mountinfo"))
+	if err != nil {
+		return nil, fmt.Errorf("cannot see the host's mounts: %w", err)
+	}
+	defer table.Close()
+	mounts, err := mountinfo.GetMountsFromReader(table, nil)
+	if err != nil {
+		return nil, fmt.Errorf("cannot see the host's mounts: %w", err)
+	}
+	return mounts, nil
 }
 
 // endpointKey is a port of the host at any address.
@@ -276,29 +289,16 @@ func content(path string) string {
 	return strings.TrimSpace(string(data))
 }
 
-// onSharedMount tells from the text of /proc/PID/mountinfo (proc(5)) whether the mount that a path
-// lies on shares what is mounted below it. Of mounts on one place the last one counts.
-func onSharedMount(mountinfo, path string) bool {
+// onSharedMount tells whether the mount that a path lies on shares what is mounted below it (the tag
+// shared:N of proc_pid_mountinfo(5)). Of mounts on one place the last one counts.
+func onSharedMount(mounts []*mountinfo.Info, path string) bool {
 	longest, shared := -1, false
-	for line := range strings.Lines(mountinfo) {
-		fields := strings.Fields(line)
-		const pointField, optionalField = 4, 6
-		if len(fields) <= optionalField {
+	for _, m := range mounts {
+		if !below(path, m.Mountpoint) || len(m.Mountpoint) < longest {
 			continue
 		}
-		point := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(fields[pointField])
-		if point != "/" && !below(path, point) || len(point) < longest {
-			continue
-		}
-		longest, shared = len(point), false
-		for _, field := range fields[optionalField:] {
-			if field == "-" {
-				break
-			}
-			if strings.HasPrefix(field, "shared:") {
-				shared = true
-			}
-		}
+		longest = len(m.Mountpoint)
+		shared = slices.ContainsFunc(strings.Fields(m.Optional), func(tag string) bool { return strings.HasPrefix(tag, "shared:") })
 	}
 	return shared
 }

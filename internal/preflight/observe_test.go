@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/moby/sys/mountinfo"
+
 	"copse/internal/engine"
 	"copse/internal/tree"
 )
@@ -113,12 +115,16 @@ func TestGroups(t *testing.T) {
 }
 
 func TestOnSharedMount(t *testing.T) {
-	const mounts = `22 1 8:1 / / rw,relatime - ext4 /dev/vda rw
+	const table = `22 1 8:1 / / rw,relatime - ext4 /dev/vda rw
 30 22 0:26 / /run rw,nosuid shared:5 master:1 - tmpfs tmpfs rw
 31 30 0:27 / /run/netns rw - tmpfs tmpfs rw
 32 31 0:27 / /run/netns rw shared:9 - tmpfs tmpfs rw
 33 22 8:2 / /srv/with\040space rw shared:7 - ext4 /dev/vdb rw
 `
+	mounts, err := mountinfo.GetMountsFromReader(strings.NewReader(table), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for path, want := range map[string]bool{
 		"/": false, "/var/lib": false, "/run": true, "/run/x": true, "/runaway": false, "/run/netns/qdhcp": true, "/srv/with space/x": true, "/srv": false,
 	} {
