@@ -4,6 +4,8 @@
 package cli
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
 
 	"copse/internal/api"
@@ -12,32 +14,16 @@ import (
 )
 
 func (a *app) abort() *cobra.Command {
-	var detach bool
-	command := &cobra.Command{
-		Use:   "abort ID",
-		Short: "Stop a change and undo what it has not finished",
-		Long: `Stop a change. Containers that it has finished stay; those it is working on are put back as they
+	return a.undo(undoing{
+		use:   "abort ID",
+		short: "Stop a change and undo what it has not finished",
+		long: `Stop a change. Containers that it has finished stay; those it is working on are put back as they
 were. The undoing is followed to its end.`,
-		Args:              arguments(1, 1, "the ID of a change"),
-		ValidArgsFunction: a.completeChanges,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			id, err := changeID(args[0])
-			if err != nil {
-				return err
-			}
-			change, err := ask(a, func(c *client.Client) (*api.Change, error) { return c.Abort(ctx, id) })
-			if err != nil {
-				return err
-			}
-			if detach {
-				return a.view.Note("change %d is being undone; `copse change %d -f` follows it", id, id)
-			}
-			if !change.Ended() {
-				if change, err = a.watch(ctx, change); err != nil {
-					return err
-				}
-			}
+		begin: func(ctx context.Context, c *client.Client, id int) (*api.Change, error) {
+			return c.Abort(ctx, id, a.operator())
+		},
+		note: "change %d is being undone",
+		tell: func(ctx context.Context, change *api.Change) error {
 			if err := a.view.ChangeEnded(change, view.Ending{Outcome: a.outcome(ctx, change)}); err != nil {
 				return err
 			}
@@ -46,7 +32,5 @@ were. The undoing is followed to its end.`,
 			}
 			return nil
 		},
-	}
-	command.Flags().BoolVarP(&detach, "detach", "d", false, "do not follow the undoing")
-	return command
+	})
 }

@@ -3,7 +3,11 @@
 
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"github.com/spf13/cobra"
+
+	"copse/internal/agent"
+)
 
 func (a *app) runAgent() *cobra.Command {
 	var stateDir string
@@ -22,6 +26,6 @@ container; there is seldom a reason to run it by hand.`,
 			return err
 		},
 	}
-	command.Flags().StringVar(&stateDir, "state-dir", defaultStateDir, "the `DIR`ectory of its store")
+	command.Flags().StringVar(&stateDir, "state-dir", agent.DefaultStateDir, "the `DIR`ectory of its store")
 	return command
 }

@@ -93,14 +93,8 @@ component/NAME. No NAME means the whole cloud.`,
 		}
 	}
 	root.SetHelpCommandGroupID(groupOther)
-	registerCompletions(root)
+	completeFlag(root, "format", cobra.FixedCompletions(view.Formats(), cobra.ShellCompDirectiveNoFileComp))
 	return root
-}
-
-// registerCompletions completes the flags that have a fixed set of values.
-func registerCompletions(root *cobra.Command) {
-	// The error is that of a flag that does not exist; the test of the completion would see it.
-	_ = root.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(view.Formats(), cobra.ShellCompDirectiveNoFileComp))
 }
 
 func quoted(s string) string { return fmt.Sprintf("%q", s) }

@@ -38,8 +38,7 @@ those of another release, so that an upgrade to it finds them there.`,
 		},
 	}
 	command.Flags().StringVar(&release, "release", "", "build for this `RELEASE` (default: that of each container)")
-	// The error is that of a flag that does not exist.
-	_ = command.RegisterFlagCompletionFunc("release", a.completeReleases)
+	completeFlag(command, "release", a.completeReleases)
 	return command
 }
 

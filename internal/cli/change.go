@@ -24,12 +24,7 @@ func (a *app) change() *cobra.Command {
 code then is 0 where it is done and 1 where it failed.`,
 		Args:              arguments(1, 1, "the ID of a change"),
 		ValidArgsFunction: a.completeChanges,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			id, err := changeID(args[0])
-			if err != nil {
-				return err
-			}
+		RunE: a.onChange(func(ctx context.Context, id int) error {
 			change, err := ask(a, func(c *client.Client) (*api.Change, error) { return c.Change(ctx, id) })
 			switch {
 			case err != nil:
@@ -40,10 +35,21 @@ code then is 0 where it is done and 1 where it failed.`,
 				return a.ended(change, view.Ending{Outcome: a.outcome(ctx, change)})
 			}
 			return a.follow(ctx, change, "", nil)
-		},
+		}),
 	}
 	command.Flags().BoolVarP(&follow, "follow", "f", false, "show progress until it has ended")
 	return command
+}
+
+// onChange is the body of a command whose one argument is the ID of a change.
+func (a *app) onChange(run func(ctx context.Context, id int) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		id, err := changeID(args[0])
+		if err != nil {
+			return err
+		}
+		return run(cmd.Context(), id)
+	}
 }
 
 // changeID reads the number of a change.
@@ -74,9 +80,5 @@ func (a *app) completeChanges(cmd *cobra.Command, args []string, start string) (
 }
 
 func (a *app) listChanges(ctx context.Context) ([]api.Change, error) {
-	c, err := a.client()
-	if err != nil {
-		return nil, err
-	}
-	return c.Changes(ctx)
+	return ask(a, func(c *client.Client) ([]api.Change, error) { return c.Changes(ctx) })
 }

@@ -3,12 +3,7 @@
 
 package cli
 
-import (
-	"github.com/spf13/cobra"
-
-	"copse/internal/api"
-	"copse/internal/client"
-)
+import "github.com/spf13/cobra"
 
 func (a *app) changes() *cobra.Command {
 	return &cobra.Command{
@@ -17,7 +12,7 @@ func (a *app) changes() *cobra.Command {
 		Args:  arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			changes, err := ask(a, func(c *client.Client) ([]api.Change, error) { return c.Changes(ctx) })
+			changes, err := a.listChanges(ctx)
 			if err != nil {
 				return err
 			}

@@ -7,9 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"copse/internal/api"
-	"copse/internal/client"
 	"copse/internal/plan"
-	"copse/internal/tree"
 )
 
 func (a *app) down() *cobra.Command {
@@ -34,7 +32,7 @@ and the name of the cloud has to be typed.`,
 			if volumes {
 				t.next = "the data is gone; `copse up` makes a new cloud"
 				t.question = "This stops and removes the cloud AND ALL ITS DATA. Go on?"
-				document, err := ask(a, func(c *client.Client) (*tree.Document, error) { return c.Document(ctx) })
+				document, err := a.declared(ctx)
 				if err != nil {
 					return err
 				}
@@ -48,7 +46,7 @@ and the name of the cloud has to be typed.`,
 		},
 	}
 	command.Flags().BoolVar(&volumes, "volumes", false, "remove the volumes and the data in them as well")
-	command.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
-	command.Flags().BoolVarP(&detach, "detach", "d", false, "do not follow the change")
+	yesFlag(command.Flags(), &yes, "do not ask")
+	detachFlag(command.Flags(), &detach)
 	return command
 }

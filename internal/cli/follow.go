@@ -46,7 +46,7 @@ type conclusion func(ctx context.Context, change *api.Change) (*view.Summary, er
 // transit plans, shows, asks, submits and follows a change.
 func (a *app) transit(ctx context.Context, t transition) error {
 	t.request.User = a.operator()
-	p, err := ask(a, func(c *client.Client) (*plan.Plan, error) { return c.Plan(ctx, t.request) })
+	p, err := a.planOf(ctx, t.request)
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ generation that the change made. With --versions they come alone.`,
 			}
 			var sets []string
 			if len(names) > 0 && a.view.Format() != view.JSON {
-				document, err := ask(a, func(c *client.Client) (*tree.Document, error) { return c.Document(ctx) })
+				document, err := a.declared(ctx)
 				if err != nil {
 					return err
 				}
@@ -56,7 +56,7 @@ generation that the change made. With --versions they come alone.`,
 
 // versions shows the versions of sets; no names are all that are in no other.
 func (a *app) versions(ctx context.Context, names []string) error {
-	document, err := ask(a, func(c *client.Client) (*tree.Document, error) { return c.Document(ctx) })
+	document, err := a.declared(ctx)
 	if err != nil {
 		return err
 	}

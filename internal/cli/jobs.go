@@ -53,7 +53,7 @@ Jobs that are part of an upgrade (migrations) cannot be run by themselves.`,
 			})
 		},
 	}
-	command.Flags().BoolVarP(&detach, "detach", "d", false, "do not follow the change")
+	detachFlag(command.Flags(), &detach)
 	return command
 }
 

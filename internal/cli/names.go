@@ -4,13 +4,20 @@
 package cli
 
 import (
+	"context"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"copse/internal/client"
 	"copse/internal/tree"
 )
+
+// declared is the document that the agent has.
+func (a *app) declared(ctx context.Context) (*tree.Document, error) {
+	return ask(a, func(c *client.Client) (*tree.Document, error) { return c.Document(ctx) })
+}
 
 // completeNames completes NAME… from what the agent knows.
 func (a *app) completeNames(cmd *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
@@ -33,11 +40,7 @@ func (a *app) completeContainer(cmd *cobra.Command, args []string, start string)
 }
 
 func (a *app) complete(cmd *cobra.Command, args []string, start string, names func(*tree.Document) []string) ([]string, cobra.ShellCompDirective) {
-	c, err := a.client()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	document, err := c.Document(cmd.Context())
+	document, err := a.declared(cmd.Context())
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -33,7 +33,7 @@ func (a *app) pins(ctx context.Context) ([]tree.Pin, error) {
 // formerAddress is where the cloud that is declared offers its APIs, "" where there is none or no agent
 // to ask. What was given once, with --address, need not be given again.
 func (a *app) formerAddress(ctx context.Context) string {
-	document, err := ask(a, func(c *client.Client) (*tree.Document, error) { return c.Document(ctx) })
+	document, err := a.declared(ctx)
 	if err != nil {
 		return "" // whatever it is, the next question to the agent says it
 	}

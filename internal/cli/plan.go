@@ -26,7 +26,7 @@ is nothing to do, 2 where there are changes, 1 where it failed. ` + "`copse upgr
 			return a.showPlan(ctx, request)
 		},
 	}
-	command.Flags().StringVar(&address, "address", "", "the `IP` address where the APIs are offered (default: that of the default route)")
-	command.Flags().BoolVar(&unpin, "unpin", false, "have the named follow the cloud file, whatever upgrades and rollbacks have made of them")
+	addressFlag(command.Flags(), &address)
+	unpinFlag(command.Flags(), &unpin)
 	return command
 }

@@ -55,7 +55,7 @@ shown. The exit code is 1 where something is refused.`,
 			return nil
 		},
 	}
-	command.Flags().StringVar(&address, "address", "", "the `IP` address where the APIs are offered (default: that of the default route)")
+	addressFlag(command.Flags(), &address)
 	return command
 }
 

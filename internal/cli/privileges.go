@@ -6,14 +6,13 @@ package cli
 import (
 	"context"
 
-	"copse/internal/client"
 	"copse/internal/tree"
 	"copse/internal/view"
 )
 
 // privileges shows what the named containers of what is declared may do on the host.
 func (a *app) privileges(ctx context.Context, names []string) error {
-	document, err := ask(a, func(c *client.Client) (*tree.Document, error) { return c.Document(ctx) })
+	document, err := a.declared(ctx)
 	if err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ images of others are never touched.`,
 			return nil
 		},
 	}
-	command.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	yesFlag(command.Flags(), &yes, "do not ask")
 	command.Flags().BoolVar(&dryRun, "dry-run", false, "only show what would be removed")
 	return command
 }

@@ -25,6 +25,6 @@ given, it is printed as JSON, which Compose reads as well.`,
 			return a.view.YAML(file)
 		},
 	}
-	compose.Flags().StringVar(&address, "address", "", "the `IP` address where the APIs are offered (default: that of the default route)")
+	addressFlag(compose.Flags(), &address)
 	return parent("render", "Print the cloud in another form", compose)
 }

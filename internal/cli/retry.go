@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"context"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -13,32 +14,16 @@ import (
 )
 
 func (a *app) retry() *cobra.Command {
-	var detach bool
-	command := &cobra.Command{
-		Use:   "retry ID",
-		Short: "Go on undoing what got stuck in a change",
-		Long: `Go on undoing what could not be undone in a change that has ended, once the cause is gone:
+	return a.undo(undoing{
+		use:   "retry ID",
+		short: "Go on undoing what got stuck in a change",
+		long: `Go on undoing what could not be undone in a change that has ended, once the cause is gone:
 ` + "`copse change ID`" + ` says what is stuck and why. The undoing is followed to its end.`,
-		Args:              arguments(1, 1, "the ID of a change"),
-		ValidArgsFunction: a.completeChanges,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			id, err := changeID(args[0])
-			if err != nil {
-				return err
-			}
-			change, err := ask(a, func(c *client.Client) (*api.Change, error) { return c.Retry(ctx, id, a.operator()) })
-			if err != nil {
-				return err
-			}
-			if detach {
-				return a.view.Note("what is stuck in change %d is being undone; `copse change %d -f` follows it", id, id)
-			}
-			if !change.Ended() {
-				if change, err = a.watch(ctx, change); err != nil {
-					return err
-				}
-			}
+		begin: func(ctx context.Context, c *client.Client, id int) (*api.Change, error) {
+			return c.Retry(ctx, id, a.operator())
+		},
+		note: "what is stuck in change %d is being undone",
+		tell: func(_ context.Context, change *api.Change) error {
 			if err := a.view.Retried(change); err != nil {
 				return err
 			}
@@ -47,7 +32,5 @@ func (a *app) retry() *cobra.Command {
 			}
 			return nil
 		},
-	}
-	command.Flags().BoolVarP(&detach, "detach", "d", false, "do not follow the undoing")
-	return command
+	})
 }

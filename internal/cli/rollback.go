@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"copse/internal/api"
+	"copse/internal/client"
 	"copse/internal/plan"
 	"copse/internal/tree"
 )
@@ -69,12 +70,11 @@ With --dry-run the plan alone is shown; the exit code is 2 where there is someth
 	flags := command.Flags()
 	flags.StringVar(&to, "to", "", "the `GENERATION` to go back to, or the version of a set (default: what was before the last change)")
 	flags.BoolVar(&restore, "restore", false, "put saved data back where there is no other way; what was written since is lost")
-	flags.BoolVar(&atomic, "atomic", false, "undo everything where one container fails")
-	flags.BoolVar(&dryRun, "dry-run", false, "only show what would be done")
-	flags.BoolVarP(&yes, "yes", "y", false, "do not ask, whatever is lost")
-	flags.BoolVarP(&detach, "detach", "d", false, "do not follow the change")
-	// The error is that of a flag that does not exist.
-	_ = command.RegisterFlagCompletionFunc("to", a.completeGenerations)
+	atomicFlag(flags, &atomic)
+	dryRunFlag(flags, &dryRun)
+	yesFlag(flags, &yes, "do not ask, whatever is lost")
+	detachFlag(flags, &detach)
+	completeFlag(command, "to", a.completeGenerations)
 	return command
 }
 
@@ -125,11 +125,8 @@ func generationNumber(arg string) (int, error) {
 
 // completeGenerations completes the generations that the named can go back to, the newest first.
 func (a *app) completeGenerations(cmd *cobra.Command, names []string, _ string) ([]string, cobra.ShellCompDirective) {
-	c, err := a.client()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	generations, err := c.History(cmd.Context(), names)
+	ctx := cmd.Context()
+	generations, err := ask(a, func(c *client.Client) ([]api.Generation, error) { return c.History(ctx, names) })
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -23,7 +23,7 @@ import (
 	"copse/internal/view"
 )
 
-// The exit codes (DESIGN §11).
+// The exit codes, as docs/cli.md promises them.
 const (
 	exitFailed      = 1
 	exitUsage       = 2

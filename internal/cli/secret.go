@@ -22,7 +22,7 @@ func (a *app) secret() *cobra.Command {
 		Args:  arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			secrets, err := ask(a, func(c *client.Client) ([]api.Secret, error) { return c.Secrets(ctx) })
+			secrets, err := a.listSecrets(ctx)
 			if err != nil {
 				return err
 			}
@@ -67,12 +67,12 @@ func (a *app) nameTheSecret(ctx context.Context, name string, err error) error {
 	return &api.Error{Code: "not-found", Message: "no secret is called " + quoted(name) + hint(name, known) + ": `copse secret ls` lists them"}
 }
 
+func (a *app) listSecrets(ctx context.Context) ([]api.Secret, error) {
+	return ask(a, func(c *client.Client) ([]api.Secret, error) { return c.Secrets(ctx) })
+}
+
 func (a *app) secretNames(ctx context.Context) ([]string, error) {
-	c, err := a.client()
-	if err != nil {
-		return nil, err
-	}
-	secrets, err := c.Secrets(ctx)
+	secrets, err := a.listSecrets(ctx)
 	if err != nil {
 		return nil, err
 	}

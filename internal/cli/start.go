@@ -33,7 +33,7 @@ func (a *app) lifecycle(kind plan.Kind, short, long string) *cobra.Command {
 			})
 		},
 	}
-	command.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask, whatever is lost")
-	command.Flags().BoolVarP(&detach, "detach", "d", false, "do not follow the change")
+	yesFlag(command.Flags(), &yes, "do not ask, whatever is lost")
+	detachFlag(command.Flags(), &detach)
 	return command
 }

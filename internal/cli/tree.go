@@ -28,7 +28,7 @@ health. A set is as healthy as the least healthy of its containers.`,
 			if err != nil {
 				return err
 			}
-			document, err := ask(a, func(c *client.Client) (*tree.Document, error) { return c.Document(ctx) })
+			document, err := a.declared(ctx)
 			if err != nil {
 				return err
 			}

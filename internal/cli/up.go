@@ -11,14 +11,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"copse/internal/agent"
 	"copse/internal/api"
 	"copse/internal/plan"
 	"copse/internal/tree"
 	"copse/internal/view"
 )
-
-// defaultStateDir is where an agent keeps what it knows.
-const defaultStateDir = "/var/lib/copse"
 
 func (a *app) up() *cobra.Command {
 	var (
@@ -80,12 +78,12 @@ Ctrl-C while a change runs only stops watching it: the agent goes on.`,
 		},
 	}
 	flags := command.Flags()
-	flags.StringVar(&address, "address", "", "the `IP` address where the APIs are offered (default: that of the default route)")
-	flags.BoolVarP(&yes, "yes", "y", false, "do not ask")
-	flags.BoolVar(&noBuild, "no-build", false, "do not build images that are missing")
-	flags.BoolVar(&atomic, "atomic", false, "undo everything where one container fails")
-	flags.BoolVar(&unpin, "unpin", false, "have the named follow the cloud file, whatever upgrades and rollbacks have made of them")
-	flags.BoolVarP(&detach, "detach", "d", false, "do not follow the change")
+	addressFlag(flags, &address)
+	yesFlag(flags, &yes, "do not ask")
+	noBuildFlag(flags, &noBuild)
+	atomicFlag(flags, &atomic)
+	unpinFlag(flags, &unpin)
+	detachFlag(flags, &detach)
 	return command
 }
 
@@ -114,7 +112,7 @@ func (a *app) ensure(ctx context.Context) (started bool, err error) {
 		return false, nil
 	}
 	var tellErr error
-	options := agentOptions{Socket: a.socket(), StateDir: defaultStateDir}
+	options := agentOptions{Socket: a.socket(), StateDir: agent.DefaultStateDir}
 	started, err = a.parts.ensureAgent(ctx, options, func(text string) {
 		tellErr = errors.Join(tellErr, a.view.Note("%s", text))
 	})

@@ -72,15 +72,14 @@ With --dry-run the plan alone is shown; the exit code is 2 where there is someth
 	}
 	flags := command.Flags()
 	flags.StringVar(&to, "to", "", "the `RELEASE` to go to")
-	flags.StringVar(&address, "address", "", "the `IP` address where the APIs are offered (default: that of the default route)")
+	addressFlag(flags, &address)
 	flags.BoolVar(&finalize, "finalize", false, "remove what only the old release needs: the point of no return")
-	flags.BoolVar(&atomic, "atomic", false, "undo everything where one container fails")
-	flags.BoolVar(&noBuild, "no-build", false, "do not build images that are missing")
-	flags.BoolVar(&dryRun, "dry-run", false, "only show what would be done")
-	flags.BoolVarP(&yes, "yes", "y", false, "do not ask, not even at the point of no return")
-	flags.BoolVarP(&detach, "detach", "d", false, "do not follow the change")
-	// The error is that of a flag that does not exist.
-	_ = command.RegisterFlagCompletionFunc("to", a.completeReleases)
+	atomicFlag(flags, &atomic)
+	noBuildFlag(flags, &noBuild)
+	dryRunFlag(flags, &dryRun)
+	yesFlag(flags, &yes, "do not ask, not even at the point of no return")
+	detachFlag(flags, &detach)
+	completeFlag(command, "to", a.completeReleases)
 	return command
 }
 

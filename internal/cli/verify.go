@@ -59,14 +59,13 @@ The steps: ` + strings.Join(verify.Steps(), ", ") + `, remove.`,
 	flags.BoolVar(&options.Clean, "clean", false, "only remove what earlier runs have left")
 	flags.StringVar(&options.Network, "network", "", "the `NAME` of the external network to use (default: the first with a subnet, else one that is made for it)")
 	flags.DurationVar(&options.Limit, "limit", 5*time.Minute, "how long the cloud may take for one thing")
-	// The error is that of a flag that does not exist; the test of the completion would see it.
-	_ = command.RegisterFlagCompletionFunc("step", cobra.FixedCompletions(verify.Steps(), cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(command, "step", cobra.FixedCompletions(verify.Steps(), cobra.ShellCompDirectiveNoFileComp))
 	return command
 }
 
 // runVerify asks the agent what there is and for the credentials, and verifies.
 func (a *app) runVerify(ctx context.Context, options verify.Options) error {
-	document, err := ask(a, func(c *client.Client) (*tree.Document, error) { return c.Document(ctx) })
+	document, err := a.declared(ctx)
 	if err != nil {
 		return err
 	}

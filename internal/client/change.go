@@ -51,17 +51,17 @@ func (c *Client) Change(ctx context.Context, id int) (*api.Change, error) {
 	return &change, nil
 }
 
-// Abort stops a change and undoes what it has not finished.
-func (c *Client) Abort(ctx context.Context, id int) (*api.Change, error) {
-	var change api.Change
-	if err := c.post(ctx, changePath(id)+"/abort", nil, &change); err != nil {
-		return nil, err
-	}
-	return &change, nil
+// Abort stops a change on behalf of user and undoes what it has not finished.
+func (c *Client) Abort(ctx context.Context, id int, user string) (*api.Change, error) {
+	return c.undo(ctx, id, "abort", user)
 }
 
-// Retry undoes what got stuck in a change that has ended, once the operator has removed the cause.
+// Retry undoes, on behalf of user, what got stuck in a change that has ended, once the cause is removed.
 func (c *Client) Retry(ctx context.Context, id int, user string) (*api.Change, error) {
+	return c.undo(ctx, id, "retry", user)
+}
+
+func (c *Client) undo(ctx context.Context, id int, verb, user string) (*api.Change, error) {
 	if err := c.check(ctx); err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func (c *Client) Retry(ctx context.Context, id int, user string) (*api.Change, e
 		query.Set("user", user)
 	}
 	var change api.Change
-	if err := c.exchange(ctx, http.MethodPost, changePath(id)+"/retry", query, nil, &change); err != nil {
+	if err := c.exchange(ctx, http.MethodPost, changePath(id)+"/"+verb, query, nil, &change); err != nil {
 		return nil, err
 	}
 	return &change, nil
