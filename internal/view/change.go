@@ -47,21 +47,21 @@ func (v *View) Changes(changes []api.Change, generations []api.Generation) error
 		{title: "TOOK", right: true, drop: 3}, {title: "WINDOW", right: true, drop: 4}, {title: "FAILED", right: true, drop: 5},
 		{title: "USER", least: 6, drop: 6}, {title: "SUMMARY", least: 12, drop: 1},
 	}
-	g := group{}
+	var cells [][]cell
 	for _, c := range rows {
 		summary := c.Summary
 		if c.Error != "" {
 			summary = strings.TrimSpace(summary + ": " + firstLine(c.Error))
 		}
-		g.rows = append(g.rows, []cell{
+		cells = append(cells, []cell{
 			text(strconv.Itoa(c.ID)), text(clean(c.Kind)),
-			{text: clean(c.Status), paint: func(s string) string { return v.theme.status(c.Status, s) }},
+			v.status(c.Status),
 			text(v.ago(&c.CreatedAt)), text(v.took(&c.CreatedAt, c.EndedAt)),
 			v.window(c.WindowSeconds, c.FailedRequests), v.failed(c.FailedRequests, 0),
 			text(clean(or(c.User, "-"))), text(clean(summary)),
 		})
 	}
-	return v.Text([]byte(v.table(columns, []group{g})))
+	return v.write(v.list(columns, cells))
 }
 
 // took renders the time from start to end; an end that is not there yet is now.
@@ -99,15 +99,15 @@ func (v *View) Change(c *api.Change, o *Outcome) error {
 			{title: "TASK", right: true}, {title: "SUBJECT"}, {title: "STATUS"}, {title: "TOOK", right: true, drop: 2},
 			{title: "SUMMARY", least: 12, drop: 1},
 		}
-		g := group{}
+		var cells [][]cell
 		for _, t := range c.Tasks {
-			g.rows = append(g.rows, []cell{
+			cells = append(cells, []cell{
 				text(strconv.Itoa(t.ID)), text(clean(or(t.Subject, "-"))),
-				{text: clean(t.Status), paint: func(s string) string { return v.theme.status(t.Status, s) }},
+				v.status(t.Status),
 				text(v.took(t.StartedAt, t.EndedAt)), text(clean(t.Summary)),
 			})
 		}
-		b.WriteString("\n" + v.table(columns, []group{g}))
+		b.WriteString("\n" + v.list(columns, cells))
 	}
 	if o != nil {
 		b.WriteString("\n" + v.outcome(o))
@@ -130,7 +130,7 @@ func (v *View) Change(c *api.Change, o *Outcome) error {
 	if stuck(c) {
 		fmt.Fprintf(&b, "\nsomething could not be undone: once the cause is gone, `copse retry %d` goes on with it\n", c.ID)
 	}
-	return v.Text([]byte(b.String()))
+	return v.write(b.String())
 }
 
 // Ending is what there is to say at the end of a change beside how it went; all of it may be missing.
@@ -183,7 +183,7 @@ func (v *View) ChangeEnded(c *api.Change, e Ending) error {
 	if e.Outcome != nil {
 		b.WriteString("\n" + v.outcome(e.Outcome))
 	}
-	return v.Text([]byte(b.String()))
+	return v.write(b.String())
 }
 
 // wrong says of a change that is not done why, and where to look.

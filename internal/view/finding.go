@@ -28,7 +28,7 @@ func (v *View) Findings(findings []plan.Finding) error {
 	}
 	summary := fmt.Sprintf("%d refused, %s.", refused, count(len(findings)-refused, "warning"))
 	b.WriteString(v.theme.strong(summary) + "\n")
-	return v.Text([]byte(b.String()))
+	return v.write(b.String())
 }
 
 // findings writes each finding, and below it the way out.

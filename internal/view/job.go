@@ -22,7 +22,7 @@ func (v *View) Jobs(jobs []api.Job) error {
 		{title: "NAME"}, {title: "EVERY", right: true, drop: 4}, {title: "LAST RUN", right: true}, {title: "CHANGE", right: true, drop: 3},
 		{title: "TOOK", right: true, drop: 5}, {title: "RESULT"}, {title: "NEXT RUN", right: true}, {title: "NOTE", least: 12, drop: 1},
 	}
-	g := group{}
+	var cells [][]cell
 	for _, j := range jobs {
 		took, note := "-", j.Waits
 		if j.TookSeconds != nil {
@@ -31,13 +31,13 @@ func (v *View) Jobs(jobs []api.Job) error {
 		if note == "" {
 			note = firstLine(j.Error)
 		}
-		g.rows = append(g.rows, []cell{
+		cells = append(cells, []cell{
 			text(clean(j.Name)), text(every(j.EverySeconds)), text(v.ago(j.LastRun)), text(numberOr(j.Change, "-")), text(took),
-			{text: or(clean(j.Result), "-"), paint: func(s string) string { return v.theme.status(j.Result, s) }},
+			v.status(j.Result),
 			text(v.until(j.NextRun)), text(v.brief(clean(note))),
 		})
 	}
-	return v.Text([]byte(v.table(columns, []group{g})))
+	return v.write(v.list(columns, cells))
 }
 
 // every renders the time between two runs without parts that are nought.

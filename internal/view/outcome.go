@@ -177,15 +177,15 @@ func (v *View) outcome(o *Outcome) string {
 		{title: "CONTAINER"}, {title: "FROM", drop: 4}, {title: "TO", drop: 3}, {title: "TOOK", right: true, drop: 2},
 		{title: "WINDOW", right: true}, {title: "FAILED", right: true}, {title: "RESULT", least: 16},
 	}
-	rows := group{}
+	var cells [][]cell
 	for _, one := range o.Containers {
-		rows.rows = append(rows.rows, []cell{
+		cells = append(cells, []cell{
 			text(clean(one.Name)), text(numbered(one.From, one.FromRelease)), text(numbered(one.To, one.ToRelease)),
 			text(seconds(one.Seconds)), v.window(one.WindowSeconds, one.FailedRequests), v.failed(one.FailedRequests, one.Probes),
 			v.result(&one),
 		})
 	}
-	return v.table(columns, []group{rows})
+	return v.list(columns, cells)
 }
 
 // numbered names a generation by its number and release.

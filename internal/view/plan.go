@@ -12,16 +12,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"copse/internal/plan"
-	"copse/internal/tree"
 )
-
-// cut shortens a painted line to the screen.
-func (v *View) cut(line string) string {
-	if width := v.width(); width > 0 {
-		return ansi.Truncate(line, width, "…")
-	}
-	return line
-}
 
 // planned is a plan in a stream of objects.
 type planned struct {
@@ -58,17 +49,11 @@ func (v *View) Plan(p *plan.Plan) error {
 	}
 	v.findings(&b, p.Findings)
 	b.WriteString(v.planSummary(p) + "\n")
-	return v.Text([]byte(b.String()))
+	return v.write(b.String())
 }
 
 // subject names what a step is about.
-func subject(s *plan.Step) string {
-	name := clean(s.Container)
-	if s.From > 0 {
-		name = tree.GenerationName(name, s.From)
-	}
-	return name
-}
+func subject(s *plan.Step) string { return named(s.Container, s.From) }
 
 // step writes one step: what, to whom and why; further causes and the impact on lines of their own.
 func (v *View) step(b *strings.Builder, s *plan.Step, kind plan.Kind, widest int) {

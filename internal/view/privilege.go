@@ -29,7 +29,7 @@ func (v *View) Privileges(containers []Privileged) error {
 		return objects(v, containers)
 	}
 	columns := []column{{title: "NAME"}, {title: "PRIVILEGE", least: 20}, {title: "WHY", least: 20, drop: 1}}
-	var g group
+	var cells [][]cell
 	without := 0
 	for _, c := range containers {
 		if len(c.Privileges) == 0 {
@@ -40,11 +40,11 @@ func (v *View) Privileges(containers []Privileged) error {
 			if i > 0 && v.options.Format == Human {
 				name.text = ""
 			}
-			g.rows = append(g.rows, []cell{name, text(clean(p.Name)), {text: clean(p.Reason), paint: v.theme.faint}})
+			cells = append(cells, []cell{name, text(clean(p.Name)), {text: clean(p.Reason), paint: v.theme.faint}})
 		}
 	}
-	if len(g.rows) > 0 {
-		if err := v.Text([]byte(v.table(columns, []group{g}))); err != nil {
+	if len(cells) > 0 {
+		if err := v.write(v.list(columns, cells)); err != nil {
 			return err
 		}
 	}

@@ -288,7 +288,7 @@ func (p *Progress) lines(columns, rows int) []string {
 		if !s.started.IsZero() {
 			elapsed = fmt.Sprintf("%6s", Duration(now.Sub(s.started)))
 		}
-		line := theme.busy(p.spinner()) + " " + name + strings.Repeat(" ", width-ansi.StringWidth(name)) + " " + theme.faint(elapsed) + "  " + clean(s.summary)
+		line := theme.busy(spinner(p.tick)) + " " + name + strings.Repeat(" ", width-ansi.StringWidth(name)) + " " + theme.faint(elapsed) + "  " + clean(s.summary)
 		if s.detail != "" {
 			line += theme.faint(": " + clean(s.detail))
 		}
@@ -307,9 +307,10 @@ func (p *Progress) lines(columns, rows int) []string {
 	return lines
 }
 
-func (p *Progress) spinner() string {
+// spinner is the sign of what goes on, another one with each tick.
+func spinner(tick int) string {
 	frames := []rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
-	return string(frames[p.tick%len(frames)])
+	return string(frames[tick%len(frames)])
 }
 
 func (p *Progress) write(s string) {

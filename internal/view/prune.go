@@ -19,7 +19,7 @@ func (v *View) Prune(p *api.Prune) error {
 		return v.printf("Nothing to remove: every image is needed, or can be gone back to.")
 	}
 	failed := 0
-	rows := group{}
+	var cells [][]cell
 	for _, image := range p.Images {
 		result := cell{text: "removed", paint: v.theme.good}
 		switch {
@@ -29,7 +29,7 @@ func (v *View) Prune(p *api.Prune) error {
 			failed++
 			result = cell{text: "not removed: " + clean(firstLine(image.Error)), paint: v.theme.bad}
 		}
-		rows.rows = append(rows.rows, []cell{
+		cells = append(cells, []cell{
 			text(clean(or(strings.Join(image.References, ", "), image.ID))), text(Bytes(image.Size)), result,
 		})
 	}
@@ -38,5 +38,5 @@ func (v *View) Prune(p *api.Prune) error {
 	if p.DryRun {
 		words = fmt.Sprintf("%s to remove, at most %s", count(len(p.Images), "image"), Bytes(p.Bytes))
 	}
-	return v.Text([]byte(v.table(columns, []group{rows}) + v.theme.strong(words+" (images share layers)") + "\n"))
+	return v.write(v.list(columns, cells) + v.theme.strong(words+" (images share layers)") + "\n")
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"copse/internal/api"
-	"copse/internal/tree"
 )
 
 // Request renders the path of one request through services: lines in the order of time, below a
@@ -35,10 +34,7 @@ func (r *Request) Lines() int { return r.lines }
 // Line renders one line.
 func (r *Request) Line(line *api.LogLine) error {
 	v := r.view
-	name := clean(line.Container)
-	if line.Generation > 0 {
-		name = tree.GenerationName(name, line.Generation)
-	}
+	name := named(line.Container, line.Generation)
 	r.lines++
 	r.containers[line.Container] = true
 	if line.Elapsed != nil {

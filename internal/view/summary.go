@@ -4,6 +4,7 @@
 package view
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -96,13 +97,7 @@ func Phases(change *api.Change) []Phase {
 			phase.Slowest = append(phase.Slowest, Slow{subject, seconds})
 		}
 		slices.SortFunc(phase.Slowest, func(a, b Slow) int {
-			if a.Seconds != b.Seconds {
-				if a.Seconds > b.Seconds {
-					return -1
-				}
-				return 1
-			}
-			return strings.Compare(a.Name, b.Name)
+			return cmp.Or(cmp.Compare(b.Seconds, a.Seconds), cmp.Compare(a.Name, b.Name))
 		})
 		phase.Slowest = phase.Slowest[:min(len(phase.Slowest), slowest)]
 		phases = append(phases, phase)
@@ -115,32 +110,32 @@ func (v *View) summary(s *Summary) string {
 	var b strings.Builder
 	columns := []column{{title: "SERVICE"}, {title: "ADDRESS"}}
 	if len(s.Endpoints) > 0 {
-		g := group{}
+		var cells [][]cell
 		for _, e := range s.Endpoints {
-			g.rows = append(g.rows, []cell{text(clean(e.Name)), {text: clean(e.URL), paint: v.theme.strong}})
+			cells = append(cells, []cell{text(clean(e.Name)), {text: clean(e.URL), paint: v.theme.strong}})
 		}
-		b.WriteString("\n" + v.table(columns, []group{g}))
+		b.WriteString("\n" + v.list(columns, cells))
 	}
 	if len(s.Phases) > 0 {
-		g := group{}
+		var cells [][]cell
 		for _, p := range s.Phases {
 			var slow []string
 			for _, one := range p.Slowest {
 				slow = append(slow, clean(one.Name)+" "+seconds(one.Seconds))
 			}
-			g.rows = append(g.rows, []cell{
+			cells = append(cells, []cell{
 				text(count(p.Count, strings.TrimSuffix(clean(p.Name), "s"))), text(seconds(p.Seconds)),
 				{text: or(strings.Join(slow, ", "), "-"), paint: v.theme.faint},
 			})
 		}
-		b.WriteString("\n" + v.table([]column{{title: "PHASE"}, {title: "TOOK", right: true}, {title: "LONGEST", least: 16, drop: 1}}, []group{g}))
+		b.WriteString("\n" + v.list([]column{{title: "PHASE"}, {title: "TOOK", right: true}, {title: "LONGEST", least: 16, drop: 1}}, cells))
 	}
 	if len(s.Next) > 0 {
-		g := group{}
+		var cells [][]cell
 		for _, n := range s.Next {
-			g.rows = append(g.rows, []cell{{text: n.Command, paint: v.theme.strong}, text(n.Purpose)})
+			cells = append(cells, []cell{{text: n.Command, paint: v.theme.strong}, text(n.Purpose)})
 		}
-		b.WriteString("\n" + v.table([]column{{title: "NEXT"}, {title: "TO", least: 16, drop: 1}}, []group{g}))
+		b.WriteString("\n" + v.list([]column{{title: "NEXT"}, {title: "TO", least: 16, drop: 1}}, cells))
 	}
 	return b.String()
 }

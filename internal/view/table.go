@@ -72,6 +72,21 @@ func (v *View) table(columns []column, groups []group) string {
 	return b.String()
 }
 
+// list renders rows without headings.
+func (v *View) list(columns []column, rows [][]cell) string {
+	return v.table(columns, []group{{rows: rows}})
+}
+
+// status is the cell of the status of a change or task, or of a job's result.
+func (v *View) status(status string) cell {
+	return cell{text: or(clean(status), "-"), paint: func(s string) string { return v.theme.status(status, s) }}
+}
+
+// health is the cell of a container's health.
+func (v *View) health(health string) cell {
+	return cell{text: clean(health), paint: func(s string) string { return v.theme.health(health, s) }}
+}
+
 func naturalWidths(columns []column, groups []group) []int {
 	widths := make([]int, len(columns))
 	for i, c := range columns {

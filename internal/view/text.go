@@ -10,6 +10,8 @@ import (
 	"unicode"
 
 	"github.com/charmbracelet/x/ansi"
+
+	"copse/internal/tree"
 )
 
 // clean makes one harmless line of text that somebody else wrote: no escape sequences, no
@@ -87,6 +89,14 @@ func (v *View) ago(at *time.Time) string {
 	return stamp(*at)
 }
 
+// named is a container with its generation, where it has one: "keystone.3".
+func named(container string, generation int) string {
+	if generation > 0 {
+		return tree.GenerationName(clean(container), generation)
+	}
+	return clean(container)
+}
+
 // stamp renders a time to the second.
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
@@ -106,7 +116,10 @@ func numberOr(n int, other string) string {
 	return fmt.Sprint(n)
 }
 
-// ShellQuote quotes s so that a POSIX shell reads it as one word, whatever it contains.
-func ShellQuote(s string) string {
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+// cut shortens a painted line to the screen.
+func (v *View) cut(line string) string {
+	if width := v.width(); width > 0 {
+		return ansi.Truncate(line, width, "…")
+	}
+	return line
 }

@@ -22,16 +22,16 @@ func (v *View) Values(values []Value) error {
 		{title: "NAME"}, {title: "VALUE", least: 12}, {title: "TYPE", drop: 2}, {title: "FROM", least: 8, drop: 1},
 		{title: "MEANING", least: 20},
 	}
-	g := group{}
+	var cells [][]cell
 	for _, value := range values {
 		shown := text(clean(value.Value))
 		if value.From != "default" {
 			shown.paint = v.theme.good
 		}
-		g.rows = append(g.rows, []cell{
+		cells = append(cells, []cell{
 			text(clean(value.Name)), shown, text(clean(value.Type)), text(clean(value.From)),
 			{text: clean(value.Description), paint: v.theme.faint},
 		})
 	}
-	return v.Text([]byte(v.table(columns, []group{g})))
+	return v.write(v.list(columns, cells))
 }

@@ -64,7 +64,7 @@ func (s *Steps) Step(step *Step) error {
 	if step.Status == "running" {
 		return s.draw(step)
 	}
-	return v.Text([]byte(s.erase() + s.ended(step)))
+	return v.write(s.erase() + s.ended(step))
 }
 
 // plain writes a line when a step starts and one when it ends.
@@ -84,7 +84,7 @@ func (s *Steps) plain(step *Step) error {
 	if step.Detail != "" {
 		line += ": " + clean(step.Detail)
 	}
-	return v.Text([]byte(line + "\n" + s.trouble(step)))
+	return v.write(line + "\n" + s.trouble(step))
 }
 
 // draw shows the step that runs, on a terminal, in the place where it was shown before.
@@ -93,9 +93,8 @@ func (s *Steps) draw(step *Step) error {
 	if !v.options.Live {
 		return nil
 	}
-	frames := []rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
 	s.tick++
-	line := v.theme.busy(string(frames[s.tick%len(frames)])) + " " + step.Summary + "  " + v.theme.faint(seconds(step.Seconds))
+	line := v.theme.busy(spinner(s.tick)) + " " + step.Summary + "  " + v.theme.faint(seconds(step.Seconds))
 	if step.Detail != "" {
 		line += v.theme.faint("  " + clean(step.Detail))
 	}
@@ -104,7 +103,7 @@ func (s *Steps) draw(step *Step) error {
 	}
 	line = s.erase() + line
 	s.drawn = true
-	return v.Text([]byte(line))
+	return v.write(line)
 }
 
 // erase takes the step that runs off the screen.

@@ -77,7 +77,12 @@ func (v *View) width() int {
 
 // object writes one JSON object on a line of its own.
 func (v *View) object(value any) error {
-	encoder := json.NewEncoder(v.options.Out)
+	return encode(v.options.Out, value)
+}
+
+// encode writes a value as JSON on one line, with "<" and "&" as they are.
+func encode(out io.Writer, value any) error {
+	encoder := json.NewEncoder(out)
 	encoder.SetEscapeHTML(false)
 	return encoder.Encode(value)
 }
@@ -90,6 +95,12 @@ func objects[T any](v *View, values []T) error {
 		}
 	}
 	return nil
+}
+
+// write writes text as it is: a table, a rendered file.
+func (v *View) write(text string) error {
+	_, err := io.WriteString(v.options.Out, text)
+	return err
 }
 
 // printf writes a line of results.
@@ -120,9 +131,7 @@ func (v *View) Error(err error, code string) error {
 		code = "failed"
 	}
 	if v.options.Format == JSON {
-		encoder := json.NewEncoder(v.options.Err)
-		encoder.SetEscapeHTML(false)
-		return encoder.Encode(failure{Type: "error", Code: code, Message: err.Error(), Change: change})
+		return encode(v.options.Err, failure{Type: "error", Code: code, Message: err.Error(), Change: change})
 	}
 	_, writeErr := fmt.Fprintf(v.options.Err, "%s %s\n", v.theme.bad("copse:"), cleanLines(err.Error()))
 	return writeErr
@@ -138,9 +147,7 @@ type remark struct {
 func (v *View) Note(format string, args ...any) error {
 	text := fmt.Sprintf(format, args...)
 	if v.options.Format == JSON {
-		encoder := json.NewEncoder(v.options.Err)
-		encoder.SetEscapeHTML(false)
-		return encoder.Encode(remark{Type: "note", Message: text})
+		return encode(v.options.Err, remark{Type: "note", Message: text})
 	}
 	_, err := fmt.Fprintln(v.options.Err, cleanLines(text))
 	return err
@@ -149,7 +156,7 @@ func (v *View) Note(format string, args ...any) error {
 // YAML writes a YAML file; in JSON format as JSON on one line.
 func (v *View) YAML(data []byte) error {
 	if v.options.Format != JSON {
-		return v.Text(data)
+		return v.write(string(data))
 	}
 	var value any
 	if err := yaml.Unmarshal(data, &value); err != nil {
@@ -160,9 +167,3 @@ func (v *View) YAML(data []byte) error {
 
 // Frame writes a frame of an exec stream as an object.
 func (v *View) Frame(frame *api.Frame) error { return v.object(frame) }
-
-// Text writes text as it is: a rendered file, a script.
-func (v *View) Text(data []byte) error {
-	_, err := v.options.Out.Write(data)
-	return err
-}

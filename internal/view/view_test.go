@@ -177,7 +177,7 @@ func TestTableFits(t *testing.T) {
 // A real shell reads back what was quoted.
 func TestShellQuote(t *testing.T) {
 	for _, s := range []string{"", "plain", "it's", `a "b" $c \d`, "two\nlines", "`id`", "'", "''", "ü → $(reboot)"} {
-		out, err := exec.Command("sh", "-c", "printf %s "+ShellQuote(s)).Output()
+		out, err := exec.Command("sh", "-c", "printf %s "+shellQuote(s)).Output()
 		if err != nil || string(out) != s {
 			t.Errorf("%q came back as %q, %v", s, out, err)
 		}
