@@ -32,7 +32,6 @@ import (
 	"copse/internal/secret"
 	"copse/internal/store"
 	"copse/internal/supervise"
-	"copse/internal/tree"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -234,16 +233,4 @@ func (wallClock) Sleep(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-func (a *Agent) running(ctx context.Context) (map[string]bool, error) {
-	containers, err := a.Engine.List(ctx, map[string]string{tree.LabelHost: a.HostName})
-	if err != nil {
-		return nil, err
-	}
-	running := map[string]bool{}
-	for _, c := range containers {
-		running[c.Name] = c.State == engine.Running
-	}
-	return running, nil
 }

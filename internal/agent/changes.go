@@ -13,21 +13,8 @@ import (
 	"copse/internal/api"
 	"copse/internal/change"
 	"copse/internal/deploy"
-	"copse/internal/engine"
 	"copse/internal/plan"
 )
-
-func (a *Agent) getVersion(w http.ResponseWriter, r *http.Request) error {
-	info, err := a.Engine.Info(r.Context())
-	if err != nil {
-		// The version is asked for when things are wrong; that the engine does not answer is part of it.
-		info = engine.Info{}
-	}
-	a.answer(w, http.StatusOK, api.Version{
-		Version: a.Version, Level: api.Level, Build: a.build, Schema: 1, Host: a.HostName, Engine: info,
-	})
-	return nil
-}
 
 func request(w http.ResponseWriter, r *http.Request) (deploy.Request, error) {
 	var body api.ChangeRequest
@@ -107,21 +94,15 @@ func (a *Agent) answerChange(w http.ResponseWriter, id int) error {
 }
 
 func (a *Agent) postAbort(w http.ResponseWriter, r *http.Request) error {
-	id, err := changeID(r)
-	if err != nil {
-		return err
-	}
-	by := r.URL.Query().Get("user")
-	if by == "" {
-		by = "the operator"
-	}
-	if err := a.deployer.Changes().Abort(id, by); err != nil {
-		return err
-	}
-	return a.answerChange(w, id)
+	return a.onBehalf(w, r, a.deployer.Changes().Abort)
 }
 
 func (a *Agent) postRetry(w http.ResponseWriter, r *http.Request) error {
+	return a.onBehalf(w, r, a.deployer.Changes().Retry)
+}
+
+// onBehalf does something to a change for the one who asks, and answers with what has become of it.
+func (a *Agent) onBehalf(w http.ResponseWriter, r *http.Request, do func(id int, by string) error) error {
 	id, err := changeID(r)
 	if err != nil {
 		return err
@@ -130,42 +111,10 @@ func (a *Agent) postRetry(w http.ResponseWriter, r *http.Request) error {
 	if by == "" {
 		by = "the operator"
 	}
-	if err := a.deployer.Changes().Retry(id, by); err != nil {
+	if err := do(id, by); err != nil {
 		return err
 	}
 	return a.answerChange(w, id)
-}
-
-func (a *Agent) getPins(w http.ResponseWriter, _ *http.Request) error {
-	pins, err := a.deployer.Pins()
-	if err != nil {
-		return err
-	}
-	a.answer(w, http.StatusOK, pins)
-	return nil
-}
-
-func (a *Agent) postPrune(w http.ResponseWriter, r *http.Request) error {
-	var asked api.PruneRequest
-	if err := decode(w, r, &asked); err != nil {
-		return err
-	}
-	pruned, err := a.deployer.Prune(r.Context(), asked.DryRun)
-	if err != nil {
-		return err
-	}
-	answer := api.Prune{Images: []api.PrunedImage{}, DryRun: asked.DryRun}
-	for _, p := range pruned {
-		image := api.PrunedImage{ID: p.Image.ID, References: p.Image.References, Size: p.Image.Size}
-		if p.Err != nil {
-			image.Error = p.Err.Error()
-		} else {
-			answer.Bytes += p.Image.Size
-		}
-		answer.Images = append(answer.Images, image)
-	}
-	a.answer(w, http.StatusOK, answer)
-	return nil
 }
 
 func (a *Agent) getEvents(w http.ResponseWriter, r *http.Request) error {

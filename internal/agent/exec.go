@@ -15,9 +15,6 @@ import (
 	"copse/internal/engine"
 )
 
-// execProtocol is the name in the Upgrade header of an exec.
-const execProtocol = "copse-exec"
-
 // postExec runs a program inside a container, joined to the client by frames both ways.
 func (a *Agent) postExec(w http.ResponseWriter, r *http.Request) error {
 	var asked api.ExecRequest
@@ -31,15 +28,15 @@ func (a *Agent) postExec(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if r.Header.Get("Upgrade") != execProtocol {
-		return &api.Error{Code: "invalid", Message: "an exec needs the header Upgrade: " + execProtocol}
+	if r.Header.Get("Upgrade") != api.ExecProtocol {
+		return &api.Error{Code: "invalid", Message: "an exec needs the header Upgrade: " + api.ExecProtocol}
 	}
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return fmt.Errorf("cannot take over the connection: %w", err)
 	}
 	defer conn.Close()
-	const switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + execProtocol + "\r\n\r\n"
+	const switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + api.ExecProtocol + "\r\n\r\n"
 	if _, err := io.WriteString(conn, switching); err != nil {
 		return nil // the client has gone
 	}

@@ -29,6 +29,14 @@ type hostFiles struct {
 	observer *preflight.Observer
 }
 
+// hostFiles is what deploy does to this agent's host.
+func (a *Agent) hostFiles() hostFiles {
+	return hostFiles{
+		stateDir: a.StateDir, hostName: a.HostName, host: &hostprep.Host{EnginePID: a.EnginePID},
+		observer: &preflight.Observer{Engine: a.Engine, EnginePID: a.EnginePID, StateDir: a.StateDir},
+	}
+}
+
 // Look says what the host lacks of what sets ask of it.
 func (h hostFiles) Look(ctx context.Context, preps []tree.HostPrep) (missing, refused map[string][]string, err error) {
 	report, err := h.host.Look(ctx, preps)

@@ -6,8 +6,10 @@ package agent
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 
 	"copse/internal/api"
 	"copse/internal/change"
@@ -22,15 +24,8 @@ const mostBody = 64 << 20
 // handler routes the API; openapi.yaml of package api describes it.
 func (a *Agent) handler() http.Handler {
 	mux := http.NewServeMux()
-	route := func(pattern string, handle func(w http.ResponseWriter, r *http.Request) error) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			if err := handle(w, r); err != nil {
-				a.fail(w, r, err)
-			}
-		})
-	}
 	for _, r := range a.routes() {
-		route(r.pattern, r.handle)
+		mux.Handle(r.pattern, a.answering(r.handle))
 	}
 	mux.Handle("GET /metrics", a.meters)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -39,9 +34,21 @@ func (a *Agent) handler() http.Handler {
 	return mux
 }
 
+// handle answers a request, or returns why it cannot.
+type handle func(w http.ResponseWriter, r *http.Request) error
+
+// answering answers with the error where there is one.
+func (a *Agent) answering(h handle) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := h(w, r); err != nil {
+			a.fail(w, r, err)
+		}
+	})
+}
+
 type apiRoute struct {
 	pattern string
-	handle  func(w http.ResponseWriter, r *http.Request) error
+	handle  handle
 }
 
 // routes lists the API in the order of openapi.yaml.
@@ -142,6 +149,19 @@ func changeID(r *http.Request) (int, error) {
 		return 0, &api.Error{Code: "invalid", Message: "a change has a number, not " + strconv.Quote(r.PathValue("id")) + ": \"copse changes\" lists them"}
 	}
 	return id, nil
+}
+
+// sinceOf is the time from which a request asks on, zero where it does not say.
+func sinceOf(r *http.Request) (time.Time, error) {
+	text := r.URL.Query().Get("since")
+	if text == "" {
+		return time.Time{}, nil
+	}
+	since, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return since, &api.Error{Code: "invalid", Message: fmt.Sprintf("since=%q is not a time of RFC 3339, like 2026-01-02T15:04:05Z", text)}
+	}
+	return since, nil
 }
 
 // stream writes JSON lines as they come.

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"time"
 
 	"copse/internal/api"
 	"copse/internal/engine"
@@ -19,7 +18,7 @@ import (
 
 // getLogs streams the lines of containers in the order of time.
 func (a *Agent) getLogs(w http.ResponseWriter, r *http.Request) error {
-	_, selected, err := a.selected(r)
+	_, selected, err := a.selected(named(r))
 	if err != nil {
 		return err
 	}
@@ -61,12 +60,9 @@ func (a *Agent) getLogs(w http.ResponseWriter, r *http.Request) error {
 func logOptions(r *http.Request) (engine.LogOptions, error) {
 	query := r.URL.Query()
 	options := engine.LogOptions{Follow: query.Get("follow") == "true"}
-	if s := query.Get("since"); s != "" {
-		since, err := time.Parse(time.RFC3339Nano, s)
-		if err != nil {
-			return options, &api.Error{Code: "invalid", Message: fmt.Sprintf("since=%q is not a time of RFC 3339", s)}
-		}
-		options.Since = since
+	var err error
+	if options.Since, err = sinceOf(r); err != nil {
+		return options, err
 	}
 	if s := query.Get("tail"); s != "" {
 		tail, err := strconv.Atoi(s)

@@ -136,15 +136,8 @@ func (a *Agent) monitoringAddress() (string, error) {
 // monitoringServer answers strangers: it can only be read from, and shows nothing that is secret.
 func (a *Agent) monitoringServer() *http.Server {
 	mux := http.NewServeMux()
-	answer := func(pattern string, handle func(http.ResponseWriter, *http.Request) error) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			if err := handle(w, r); err != nil {
-				a.fail(w, r, err)
-			}
-		})
-	}
-	answer("GET /v1/health", a.getSetHealth)
-	answer("GET /v1/health/{name...}", a.getSetHealth)
+	mux.Handle("GET /v1/health", a.answering(a.getSetHealth))
+	mux.Handle("GET /v1/health/{name...}", a.answering(a.getSetHealth))
 	mux.Handle("GET /metrics", a.meters)
 	return &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,

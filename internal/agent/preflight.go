@@ -8,18 +8,8 @@ import (
 
 	"copse/internal/api"
 	"copse/internal/deploy"
-	hostprep "copse/internal/host"
 	"copse/internal/plan"
-	"copse/internal/preflight"
 )
-
-// hostFiles is what deploy does to this agent's host.
-func (a *Agent) hostFiles() hostFiles {
-	return hostFiles{
-		stateDir: a.StateDir, hostName: a.HostName, host: &hostprep.Host{EnginePID: a.EnginePID},
-		observer: &preflight.Observer{Engine: a.Engine, EnginePID: a.EnginePID, StateDir: a.StateDir},
-	}
-}
 
 // postPreflight says what on the host stands in the way of a document, or of what is declared.
 func (a *Agent) postPreflight(w http.ResponseWriter, r *http.Request) error {

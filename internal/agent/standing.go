@@ -25,22 +25,14 @@ const settleTime = 10 * time.Second
 
 // getSetHealth answers load balancers and cluster managers, which look at the status alone.
 func (a *Agent) getSetHealth(w http.ResponseWriter, r *http.Request) error {
-	doc, err := a.document()
-	if err != nil {
-		return err
-	}
 	name := strings.Trim(r.PathValue("name"), "/")
 	var names []string
 	if name != "" {
 		names = []string{name}
 	}
-	selected, err := doc.Select(names)
+	doc, selected, err := a.selected(names)
 	if err != nil {
 		return err
-	}
-	wanted := make(map[string]bool, len(selected))
-	for _, n := range selected {
-		wanted[n] = true
 	}
 	active, err := a.deployer.Active()
 	if err != nil {
@@ -53,7 +45,7 @@ func (a *Agent) getSetHealth(w http.ResponseWriter, r *http.Request) error {
 	var containers []standing.Container
 	for i := range doc.Containers {
 		c := &doc.Containers[i]
-		if c.Host == a.HostName && c.Job == nil && wanted[c.Name] {
+		if c.Host == a.HostName && c.Job == nil && selected[c.Name] {
 			containers = append(containers, a.stands(c.Set, c.Name, active[c.Name], running))
 		}
 	}

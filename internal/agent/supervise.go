@@ -6,8 +6,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/http"
 	"os"
 	"runtime"
 	"slices"
@@ -15,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"copse/internal/api"
 	"copse/internal/deploy"
 	"copse/internal/engine"
 	"copse/internal/health"
@@ -166,60 +163,4 @@ func services(active map[string]*tree.Generation, c *tree.Container) []string {
 	visit(c)
 	slices.Sort(found)
 	return found
-}
-
-// getIncidents answers GET /v1/incidents.
-func (a *Agent) getIncidents(w http.ResponseWriter, r *http.Request) error {
-	var since time.Time
-	if text := r.URL.Query().Get("since"); text != "" {
-		var err error
-		if since, err = time.Parse(time.RFC3339Nano, text); err != nil {
-			return &api.Error{Code: "invalid", Message: fmt.Sprintf("since=%q is not a time like 2026-01-02T15:04:05Z", text)}
-		}
-	}
-	doc, selected, err := a.selected(r)
-	if err != nil {
-		return err
-	}
-	incidents, err := a.incidents(since)
-	if err != nil {
-		return err
-	}
-	all := len(r.URL.Query()["name"]) == 0
-	answer := []api.Incident{}
-	for _, i := range incidents {
-		if !all && !selected[i.Container] {
-			continue
-		}
-		one := api.Incident{
-			Host: a.HostName, Time: i.At, Container: i.Container, Generation: i.Generation,
-			What: string(i.What), Cause: i.Cause, Output: i.Output,
-		}
-		if c := doc.Container(i.Container); c != nil {
-			one.Set = c.Set
-		}
-		answer = append(answer, one)
-	}
-	a.answer(w, http.StatusOK, answer)
-	return nil
-}
-
-// whyFailed is why a container was given up, "" where it was not.
-func (a *Agent) whyFailed(name string) string {
-	if !a.supervisor.Failed(name) {
-		return ""
-	}
-	incidents, err := a.incidents(time.Time{})
-	if err != nil {
-		return ""
-	}
-	for _, i := range slices.Backward(incidents) {
-		if i.Container == name && i.What == supervise.GaveUp {
-			if i.Output != "" {
-				return i.Cause + "\n" + i.Output
-			}
-			return i.Cause
-		}
-	}
-	return ""
 }

@@ -76,7 +76,7 @@ type Change struct {
 	ID        int        `json:"id"`
 	Kind      string     `json:"kind"`
 	Summary   string     `json:"summary"`
-	Status    string     `json:"status"` // "doing", "done", "undoing", "undone", "error", "aborted"
+	Status    string     `json:"status"` // "doing", "undoing", "done", "error", "aborted" or "stuck"
 	User      string     `json:"user,omitempty"`
 	CreatedAt time.Time  `json:"created_at"`
 	EndedAt   *time.Time `json:"ended_at,omitempty"`
@@ -255,6 +255,9 @@ type Usage struct {
 	MemoryLimit int64   `json:"memory_limit"`
 	Pids        int64   `json:"pids"`
 }
+
+// ExecProtocol is what the Upgrade header of an exec names.
+const ExecProtocol = "copse-exec"
 
 // ExecRequest is the body of POST /v1/exec. The answer is "101 Switching Protocols"; then
 // frames of Frame go both ways.

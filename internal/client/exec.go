@@ -15,9 +15,6 @@ import (
 	"copse/internal/api"
 )
 
-// ExecProtocol is the name under which the exec stream is upgraded to.
-const ExecProtocol = "copse-exec"
-
 // ExecStream is a program that runs in a container. Send may be called from several
 // goroutines, Receive from one.
 type ExecStream struct {
@@ -33,7 +30,7 @@ func (c *Client) Exec(ctx context.Context, request api.ExecRequest) (*ExecStream
 	if err := c.check(ctx); err != nil {
 		return nil, err
 	}
-	header := http.Header{"Connection": {"Upgrade"}, "Upgrade": {ExecProtocol}}
+	header := http.Header{"Connection": {"Upgrade"}, "Upgrade": {api.ExecProtocol}}
 	response, err := c.do(ctx, http.MethodPost, "/v1/exec", nil, request, header)
 	if err != nil {
 		return nil, err

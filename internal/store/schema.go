@@ -41,7 +41,7 @@ func copyBeforeUpgrade(path string, version int) string {
 
 // migrate brings the file to the schema version of this program.
 func (s *Store) migrate(steps []Upgrade) error {
-	known := 1 + len(steps)
+	known := s.schema
 	version := 0 // a file just created
 	if err := s.View(func(tx *Tx) error {
 		_, err := get(tx, metaBucket, schemaKey, &version)

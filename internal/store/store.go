@@ -21,8 +21,9 @@ const lockTimeout = 3 * time.Second
 // Store is an open database. Its methods may be called from several goroutines; write transactions run
 // one after the other, read transactions beside them.
 type Store struct {
-	db   *bolt.DB
-	path string
+	db     *bolt.DB
+	path   string
+	schema int
 }
 
 type options struct {
@@ -78,7 +79,7 @@ func Open(path string, opts ...Option) (*Store, error) {
 	case err != nil:
 		return nil, explain("open", path, err)
 	}
-	s := &Store{db: db, path: path}
+	s := &Store{db: db, path: path, schema: 1 + len(o.upgrades)}
 	if err := s.migrate(o.upgrades); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -88,6 +89,9 @@ func Open(path string, opts ...Option) (*Store, error) {
 
 // Path returns the path the store was opened at.
 func (s *Store) Path() string { return s.path }
+
+// Schema returns the schema version of the documents, which is this program's.
+func (s *Store) Schema() int { return s.schema }
 
 // Close waits for running transactions and closes the file. A closed store may be closed again.
 func (s *Store) Close() error {
