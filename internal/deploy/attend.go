@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -70,11 +71,7 @@ func (d *Deployer) occupy(h change.Handler) change.Handler {
 func (d *Deployer) Worked() map[string]time.Time {
 	d.occupied.mu.Lock()
 	defer d.occupied.mu.Unlock()
-	worked := make(map[string]time.Time, len(d.occupied.worked))
-	for name, at := range d.occupied.worked {
-		worked[name] = at
-	}
-	return worked
+	return maps.Clone(d.occupied.worked)
 }
 
 // AtWork returns the containers that an unfinished change has begun with, and the change's number.
@@ -141,13 +138,7 @@ func (d *Deployer) Bounce(ctx context.Context, g *tree.Generation, stop bool) er
 	if err := d.standAlone(ctx, g); err != nil {
 		return err
 	}
-	if err := d.Engine.Start(ctx, g.Name()); err != nil {
-		return fmt.Errorf("cannot start %s: %w", g.Name(), err)
-	}
-	if err := d.Engine.SetRestartPolicy(ctx, g.Name(), g.Container.Spec.Restart); err != nil {
-		return fmt.Errorf("cannot set the restart policy of %s: %w", g.Name(), err)
-	}
-	return nil
+	return d.startAgain(ctx, g)
 }
 
 // Abandon stops a generation's container for as long as nobody starts it. Attend calls it.
@@ -163,9 +154,4 @@ func (d *Deployer) AwaitReady(ctx context.Context, g *tree.Generation) error {
 		return d.applyRoutes(ctx)
 	}
 	return nil
-}
-
-// LastLines returns the last lines that a container wrote.
-func (d *Deployer) LastLines(ctx context.Context, container string) []string {
-	return d.lastLines(ctx, container)
 }

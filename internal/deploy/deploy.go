@@ -8,8 +8,11 @@
 // A container is replaced by one lane of tasks, so that it is atomic:
 //
 //	start-first   create → start → ready → switch → monitor → retire → commit
-//	stop-first    create → retire → start → ready → switch → monitor → commit
+//	stop-first    create → interrupt → start → ready → switch → monitor → commit
 //	held          create → hold → retire → start → ready → release → monitor → commit
+//
+// What interrupts does what retire does; it has a name of its own because the runner lets few of them
+// work at the same time.
 //
 // From just before something can be interrupted until commit, or until the lane is undone, what
 // clients use is asked again and again, and the window is kept with the generation.
@@ -128,7 +131,8 @@ type Programs interface {
 	Exec(ctx context.Context, id string, exec engine.Exec) (exitCode int, err error)
 }
 
-// Options are what a Deployer works with. All fields but Logger, Checks and Measure are required.
+// Options are what a Deployer works with. All fields are required but those that say what they are
+// where they are left out.
 type Options struct {
 	Store    *store.Store
 	Engine   Engine
@@ -139,12 +143,14 @@ type Options struct {
 	HostName string
 	// StateDir is the agent's directory, under the same path on the host.
 	StateDir string
-	// FirstPort and LastPort bound the ports that are assigned to containers behind the proxy.
+	// FirstPort and LastPort bound the ports that are assigned to containers behind the proxy; 0 is 20000
+	// to 23999.
 	FirstPort, LastPort int
 	// Interrupted is how many containers are stopped for their successors at the same time; 0 is 1. More
 	// of them than the host has processors for would wait for the engine, and be away for longer each.
 	Interrupted int
-	Logger      *slog.Logger
+	// Logger is told what no client is; nil discards it.
+	Logger *slog.Logger
 	// Checks runs the programs of checks; nil is Engine.
 	Checks Programs
 	// Measure begins to ask targets, to learn how long they are away; nil measures nothing.

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"copse/internal/change"
@@ -80,81 +79,6 @@ func (d *Deployer) unstart(ctx context.Context, t *change.Run) error {
 		return err
 	}
 	return d.haltWithin(ctx, g, min(g.Container.Spec.StopGracePeriod, trialGrace))
-}
-
-// halt stops a generation's container for as long as nobody starts it: the engine must not
-// start it again at its own restart, or two generations would use one volume.
-func (d *Deployer) halt(ctx context.Context, g *tree.Generation) error {
-	return d.haltWithin(ctx, g, g.Container.Spec.StopGracePeriod)
-}
-
-func (d *Deployer) haltWithin(ctx context.Context, g *tree.Generation, grace time.Duration) error {
-	err := d.Engine.SetRestartPolicy(ctx, g.Name(), "no")
-	if err == nil {
-		err = d.Engine.Stop(ctx, g.Name(), grace)
-	}
-	if errors.Is(err, engine.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("cannot stop %s: %w", g.Name(), err)
-	}
-	return nil
-}
-
-// reviveIfThere is revive for a container that somebody may have removed meanwhile: then there is
-// nothing to start, the next plan shows it as drift, and up makes it again.
-func (d *Deployer) reviveIfThere(ctx context.Context, g *tree.Generation) error {
-	err := d.revive(ctx, g)
-	if err == nil {
-		return nil
-	}
-	if _, gone := d.Engine.Inspect(ctx, g.Name()); errors.Is(gone, engine.ErrNotFound) {
-		return nil
-	}
-	return err
-}
-
-// standAlone stops every other generation of a container that must run alone, whatever left it
-// running: an undo that got stuck, or a hand. Two of them would fight over one volume or port.
-func (d *Deployer) standAlone(ctx context.Context, g *tree.Generation) error {
-	if g.Container.Job == nil && plan.Strategy(&g.Container) == tree.StartFirst {
-		return nil
-	}
-	containers, err := d.Engine.List(ctx, map[string]string{
-		tree.LabelHost: d.HostName, tree.LabelContainer: g.Container.Name,
-	})
-	if err != nil {
-		return fmt.Errorf("cannot look for other generations of %s: %w", g.Container.Name, err)
-	}
-	for _, c := range containers {
-		if c.Name == g.Name() || c.State == engine.Created || c.State == engine.Exited {
-			continue
-		}
-		d.Logger.Warn("stopping another generation that still runs", "container", c.Name, "for", g.Name())
-		other := *g
-		if other.Number, err = strconv.Atoi(c.Labels[tree.LabelGeneration]); err != nil {
-			continue // not one of ours
-		}
-		if err := d.halt(ctx, &other); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// revive starts a generation's container again after halt and waits until it is ready.
-func (d *Deployer) revive(ctx context.Context, g *tree.Generation) error {
-	if err := d.standAlone(ctx, g); err != nil {
-		return err
-	}
-	if err := d.Engine.Start(ctx, g.Name()); err != nil {
-		return d.explainStart(ctx, g, err)
-	}
-	if err := d.Engine.SetRestartPolicy(ctx, g.Name(), g.Container.Spec.Restart); err != nil {
-		return fmt.Errorf("cannot set the restart policy of %s: %w", g.Name(), err)
-	}
-	return d.waitReady(ctx, g, func(string) {})
 }
 
 // retire stops the generation that is replaced, and keeps its container.
@@ -245,8 +169,8 @@ func (d *Deployer) commit(ctx context.Context, t *change.Run) error {
 	}
 	if g.Container.Job == nil {
 		// Only now may the engine restart it by itself: while it was on trial, a crash had to show.
-		if err := d.Engine.SetRestartPolicy(ctx, g.Name(), g.Container.Spec.Restart); err != nil {
-			return fmt.Errorf("cannot set the restart policy of %s: %w", g.Name(), err)
+		if err := d.allowRestarts(ctx, g); err != nil {
+			return err
 		}
 		// What has ended since it was ready, by itself or with the engine, nobody would start again.
 		if err := d.mustRun(ctx, g, g.Created); err != nil {
@@ -354,165 +278,4 @@ func (d *Deployer) removeReplaced(ctx context.Context, t *change.Run) error {
 		return err
 	}
 	return d.Host.RemoveAll(d.generationDir(t.Task().Subject, number))
-}
-
-// resume starts the present generation.
-func (d *Deployer) resume(ctx context.Context, t *change.Run) error {
-	g, err := d.generation(t)
-	if err != nil {
-		return err
-	}
-	if err := d.standAlone(ctx, g); err != nil {
-		return err
-	}
-	if err := d.Engine.Start(ctx, g.Name()); err != nil {
-		return unlessAway(ctx, d.explainStart(ctx, g, err), func() error { return d.halt(context.WithoutCancel(ctx), g) })
-	}
-	if err := d.Engine.SetRestartPolicy(ctx, g.Name(), g.Container.Spec.Restart); err != nil {
-		err = fmt.Errorf("cannot set the restart policy of %s: %w", g.Name(), err)
-		return unlessAway(ctx, err, func() error { return d.halt(context.WithoutCancel(ctx), g) })
-	}
-	if err := t.Set("stopped_by", g.StoppedBy); err != nil {
-		return err
-	}
-	return d.update(g, func(g *tree.Generation) { g.StoppedBy = 0 })
-}
-
-func (d *Deployer) unresume(ctx context.Context, t *change.Run) error {
-	g, err := d.present(t)
-	if err != nil || g == nil {
-		return err
-	}
-	if err := d.halt(ctx, g); err != nil {
-		return err
-	}
-	var by int
-	if _, err := t.Get("stopped_by", &by); err != nil {
-		return err
-	}
-	return d.update(g, func(g *tree.Generation) { g.StoppedBy = by })
-}
-
-// stop stops the present generation on an operator's behalf.
-func (d *Deployer) stop(ctx context.Context, t *change.Run) error {
-	g, err := d.generation(t)
-	if err != nil {
-		return err
-	}
-	if g.Container.Frontend != nil {
-		if err := d.pointAway(ctx, g); err != nil {
-			return err
-		}
-	}
-	if err := d.halt(ctx, g); err != nil {
-		return unlessAway(ctx, err, func() error { return d.unstopGeneration(context.WithoutCancel(ctx), g) })
-	}
-	g.StoppedBy = t.Task().Change
-	return t.Commit(func(tx *store.Tx) error { return saveGeneration(tx, g) })
-}
-
-func (d *Deployer) unstop(ctx context.Context, t *change.Run) error {
-	g, err := d.present(t)
-	if err != nil || g == nil {
-		return err
-	}
-	return d.unstopGeneration(ctx, g)
-}
-
-func (d *Deployer) unstopGeneration(ctx context.Context, g *tree.Generation) error {
-	if g.Container.Job != nil {
-		return nil
-	}
-	if err := d.reviveIfThere(ctx, g); err != nil {
-		return err
-	}
-	if g.Container.Frontend != nil {
-		if err := d.pointTo(ctx, g); err != nil {
-			return err
-		}
-	}
-	return d.update(g, func(g *tree.Generation) { g.StoppedBy = 0 })
-}
-
-// removeContainer removes a container, running or not; one that is not there is no error. An
-// engine that fails may have removed it all the same.
-func (d *Deployer) removeContainer(ctx context.Context, id string) error {
-	err := d.Engine.Remove(ctx, id, true)
-	if err == nil || errors.Is(err, engine.ErrNotFound) {
-		return nil
-	}
-	if _, gone := d.Engine.Inspect(ctx, id); errors.Is(gone, engine.ErrNotFound) {
-		return nil
-	}
-	return err
-}
-
-// remove removes the present generation's container; its volumes and its record stay.
-func (d *Deployer) remove(ctx context.Context, t *change.Run) error {
-	g, err := d.generation(t)
-	if err != nil {
-		return err
-	}
-	if err := d.removeContainer(ctx, g.Name()); err != nil {
-		return fmt.Errorf("cannot remove %s: %w", g.Name(), err)
-	}
-	if err := d.forgetProxy(g); err != nil {
-		return err
-	}
-	if err := d.Host.RemoveAll(d.generationDir(g.Container.Name, g.Number)); err != nil {
-		return err
-	}
-	now := t.Now()
-	return t.Commit(func(tx *store.Tx) error {
-		if g.Container.Job != nil {
-			return nil // that it has succeeded stays true as long as its data is there
-		}
-		g.State, g.Ended = tree.Removed, now
-		if err := saveGeneration(tx, g); err != nil {
-			return err
-		}
-		if err := store.Delete(tx, routeBucket, containerKey(d.HostName, g.Container.Name)); err != nil {
-			return err
-		}
-		if err := store.Delete(tx, activeBucket, containerKey(d.HostName, g.Container.Name)); err != nil {
-			return err
-		}
-		return forget(tx, d.HostName, g.Container.Name)
-	})
-}
-
-func (d *Deployer) removeVolume(ctx context.Context, t *change.Run) error {
-	var volume string
-	if _, err := t.Get(dataVolume, &volume); err != nil {
-		return err
-	}
-	if err := d.Engine.RemoveVolume(ctx, volume); err != nil && !errors.Is(err, engine.ErrNotFound) {
-		return fmt.Errorf("cannot remove volume %s: %w", volume, err)
-	}
-	return nil
-}
-
-func (d *Deployer) removeStray(ctx context.Context, t *change.Run) error {
-	var id string
-	if _, err := t.Get(dataEngineID, &id); err != nil {
-		return err
-	}
-	if err := d.removeContainer(ctx, id); err != nil {
-		return fmt.Errorf("cannot remove stray container %s: %w", id, err)
-	}
-	var number int
-	if _, err := t.Get(dataFrom, &number); err != nil || number == 0 {
-		return err
-	}
-	name := t.Task().Subject
-	doc, err := d.Document()
-	if err != nil {
-		return err
-	}
-	if c := find(doc, name); c != nil {
-		if err := d.forgetProxy(&tree.Generation{Number: number, Container: *c}); err != nil {
-			return err
-		}
-	}
-	return d.Host.RemoveAll(d.generationDir(name, number))
 }

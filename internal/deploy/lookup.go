@@ -37,9 +37,12 @@ func (d *Deployer) previous(t *change.Run) (*tree.Generation, error) {
 	if _, err := t.Get(dataFrom, &number); err != nil || number == 0 {
 		return nil, err
 	}
-	name := t.Task().Subject
-	var g *tree.Generation
-	err := d.Store.View(func(tx *store.Tx) (err error) {
+	return d.load(t.Task().Subject, number)
+}
+
+// load reads a generation of a container; nil where it is not kept.
+func (d *Deployer) load(name string, number int) (g *tree.Generation, err error) {
+	err = d.Store.View(func(tx *store.Tx) (err error) {
 		g, err = loadGeneration(tx, d.HostName, name, number)
 		return err
 	})
@@ -71,13 +74,10 @@ func (d *Deployer) isActive(g *tree.Generation) (bool, error) {
 	return active, err
 }
 
+// record returns a generation of a task's container that must be there.
 func (d *Deployer) record(t *change.Run, number int) (*tree.Generation, error) {
 	name := t.Task().Subject
-	var g *tree.Generation
-	err := d.Store.View(func(tx *store.Tx) (err error) {
-		g, err = loadGeneration(tx, d.HostName, name, number)
-		return err
-	})
+	g, err := d.load(name, number)
 	if err == nil && g == nil {
 		err = fmt.Errorf("cannot find generation %d of %s in the store", number, name)
 	}

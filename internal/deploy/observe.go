@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"copse/internal/engine"
 	"copse/internal/plan"
@@ -104,4 +105,20 @@ func (d *Deployer) outliving(active map[string]*tree.Generation) (map[string][]s
 		}
 	}
 	return found, nil
+}
+
+// volumeTimes returns the engine's named volumes and when Copse made them; the zero time for
+// those that it did not make.
+func volumeTimes(ctx context.Context, e Engine) (map[string]time.Time, error) {
+	volumes, err := e.ListVolumes(ctx, nil)
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the volumes: %w", err)
+	}
+	times := make(map[string]time.Time, len(volumes))
+	for _, v := range volumes {
+		// A label that cannot be read is one of somebody else's.
+		made, _ := time.Parse(time.RFC3339Nano, v.Labels[tree.LabelCreated])
+		times[v.Name] = made
+	}
+	return times, nil
 }

@@ -16,13 +16,6 @@ import (
 	"copse/internal/tree"
 )
 
-// basis is what a plan was made from, and what follows from it.
-type basis struct {
-	document *tree.Document
-	state    *plan.State
-	decision *plan.Decision
-}
-
 // pinChange is what becomes of the pin of one container; nil is none.
 type pinChange struct {
 	Container string    `json:"container"`
@@ -148,49 +141,6 @@ func (d *Deployer) checkPins(r Request, doc *tree.Document, inForce map[string]t
 	}
 	if len(differ) > 0 {
 		return fmt.Errorf("%w: %s was upgraded, rolled back or released since: run the command again", ErrStale, strings.Join(differ, ", "))
-	}
-	return nil
-}
-
-// unmoved refuses a plan of which another change, that has ended since, has taken the ground: it commits
-// generations and pins without moving the revision, so that plans of other containers stay good.
-func (d *Deployer) unmoved(tx *store.Tx, r Request, on *basis) error {
-	active, err := allActive(tx, d.HostName)
-	if err != nil {
-		return err
-	}
-	about := map[string]bool{} // the containers that the plan has looked at
-	for _, s := range on.decision.Plan.Steps {
-		about[s.Container] = true
-	}
-	if len(r.Options.Names) == 0 {
-		for _, generations := range []map[string]*tree.Generation{active, on.state.Active} {
-			for name := range generations {
-				about[name] = true
-			}
-		}
-	}
-	number := func(g *tree.Generation) int {
-		if g == nil {
-			return 0
-		}
-		return g.Number
-	}
-	moved := map[string]bool{}
-	for name := range about {
-		moved[name] = number(active[name]) != number(on.state.Active[name])
-	}
-	pins, err := pinsByName(tx, d.HostName)
-	if err != nil {
-		return err
-	}
-	for name := range on.decision.Pins {
-		moved[name] = moved[name] || pins[name] != on.state.Pins[name]
-	}
-	for _, name := range tree.SortedKeys(moved) {
-		if moved[name] {
-			return fmt.Errorf("%w: %s has changed since: look at the plan again", ErrStale, name)
-		}
 	}
 	return nil
 }

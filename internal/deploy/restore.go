@@ -5,14 +5,10 @@ package deploy
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"copse/internal/change"
 	"copse/internal/plan"
-	"copse/internal/secret"
 	"copse/internal/store"
 	"copse/internal/tree"
 )
@@ -129,33 +125,4 @@ func (d *Deployer) moveActive(tx *store.Tx, name string, from, to int, state tre
 		return err
 	}
 	return store.Put(tx, activeBucket, containerKey(d.HostName, name), to)
-}
-
-// keptSecrets refuses to make generations again whose secrets have been rotated so often since that
-// their versions are gone.
-func (d *Deployer) keptSecrets(p *plan.Plan, state *plan.State) error {
-	var gone []string
-	for _, s := range p.Steps {
-		kept := (*tree.Generation)(nil)
-		if s.To != 0 {
-			kept = state.KeptGeneration(s.Container, s.To)
-		}
-		if kept == nil {
-			continue
-		}
-		for _, mount := range kept.Container.Secrets {
-			version := kept.SecretVersions[mount.Name]
-			_, err := d.Secrets.Created(mount.Name, version)
-			switch {
-			case errors.Is(err, secret.ErrNotFound):
-				gone = append(gone, fmt.Sprintf("generation %d of %s needs version %d of secret %s, which is not kept any more", s.To, s.Container, version, mount.Name))
-			case err != nil:
-				return err
-			}
-		}
-	}
-	if len(gone) > 0 {
-		return fmt.Errorf("%w: nothing has been touched:\n  %s", ErrInvalid, strings.Join(slices.Compact(gone), "\n  "))
-	}
-	return nil
 }

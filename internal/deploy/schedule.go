@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"copse/internal/change"
@@ -199,23 +198,4 @@ func (d *Deployer) recordRuns(tx *store.Tx, kind plan.Kind, id int, p *plan.Plan
 		}
 	}
 	return nil
-}
-
-// inUse replaces the current versions of secrets by those that services run with: one that was rotated
-// counts for a job when "up" has brought it to everybody.
-func inUse(current map[string]int, active map[string]*tree.Generation) map[string]int {
-	versions := maps.Clone(current)
-	used := map[string]int{}
-	for _, g := range active {
-		for name, version := range g.SecretVersions {
-			// Jobs count too: the one that sets a password has run before those that use it.
-			used[name] = max(used[name], version)
-		}
-	}
-	for name, version := range used {
-		if _, declared := versions[name]; declared {
-			versions[name] = version
-		}
-	}
-	return versions
 }

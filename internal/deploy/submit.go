@@ -111,25 +111,11 @@ func (d *Deployer) Submit(ctx context.Context, r Request) (*change.Change, *plan
 	if err != nil {
 		return nil, nil, err
 	}
-	doc := on.document
 	if r.Revision != nil && *r.Revision != p.Revision {
-		return nil, p, fmt.Errorf("%w: it was made from revision %d, and the cloud is at %d: look at the plan again", ErrStale, *r.Revision, p.Revision)
+		return nil, p, stale(*r.Revision, p.Revision)
 	}
 	if p.Empty() {
-		if len(on.decision.Pins) > 0 {
-			if err := d.runner.Busy(subjects(r, on.decision)); err != nil {
-				return nil, p, err
-			}
-		}
-		return nil, p, d.Store.Update(func(tx *store.Tx) error {
-			if err := d.unmoved(tx, r, on); err != nil {
-				return err
-			}
-			if err := d.writePins(tx, on.decision.Pins, 0, on.state.Active); err != nil {
-				return err
-			}
-			return d.declare(tx, r, doc)
-		})
+		return nil, p, d.declareOnly(r, on)
 	}
 	// Before anything else is found fault with: what is in the way may be that change's doing.
 	if err := d.runner.Busy(subjects(r, on.decision)); err != nil {
@@ -138,22 +124,55 @@ func (d *Deployer) Submit(ctx context.Context, r Request) (*change.Change, *plan
 	if err := refuse(p); err != nil {
 		return nil, p, err
 	}
-	versions, err := d.ensureSecrets(doc)
+	spec, err := d.changeOf(r, on)
 	if err != nil {
 		return nil, p, err
 	}
+	c, err := d.runner.Submit(spec)
+	return c, p, err
+}
+
+func stale(was, is uint64) error {
+	return fmt.Errorf("%w: it was made from revision %d, and the cloud is at %d: look at the plan again", ErrStale, was, is)
+}
+
+// declareOnly declares what goes with a plan without steps.
+func (d *Deployer) declareOnly(r Request, on *basis) error {
+	if len(on.decision.Pins) > 0 {
+		if err := d.runner.Busy(subjects(r, on.decision)); err != nil {
+			return err
+		}
+	}
+	return d.Store.Update(func(tx *store.Tx) error {
+		if err := d.unmoved(tx, r, on); err != nil {
+			return err
+		}
+		if err := d.writePins(tx, on.decision.Pins, 0, on.state.Active); err != nil {
+			return err
+		}
+		return d.declare(tx, r, on.document)
+	})
+}
+
+// changeOf makes the change that carries out a plan, and the secrets that it needs.
+func (d *Deployer) changeOf(r Request, on *basis) (spec change.Spec, err error) {
+	p := on.decision.Plan
+	versions, err := d.ensureSecrets(on.document)
+	if err != nil {
+		return spec, err
+	}
 	active, err := d.Active()
 	if err != nil {
-		return nil, p, err
+		return spec, err
 	}
 	if r.Kind.Runs() {
 		versions = inUse(versions, active)
 	}
 	if err := d.keptSecrets(p, on.state); err != nil {
-		return nil, p, err
+		return spec, err
 	}
-	spec := d.tasks(p, on, active, versions)
-	left := attachPins(&spec, doc, on.decision.Pins)
+	spec = d.tasks(p, on, active, versions)
+	left := attachPins(&spec, on.document, on.decision.Pins)
 	attachRewinds(&spec, on.decision.Rewinds)
 	spec.Kind, spec.User, spec.Atomic = string(r.Kind), r.User, r.Atomic
 	spec.Summary = summary(r, p)
@@ -165,7 +184,7 @@ func (d *Deployer) Submit(ctx context.Context, r Request) (*change.Change, *plan
 			return err
 		}
 		if now != p.Revision {
-			return fmt.Errorf("%w: it was made from revision %d, and the cloud is at %d: look at the plan again", ErrStale, p.Revision, now)
+			return stale(p.Revision, now)
 		}
 		if err := d.unmoved(tx, r, on); err != nil {
 			return err
@@ -180,10 +199,9 @@ func (d *Deployer) Submit(ctx context.Context, r Request) (*change.Change, *plan
 		if err := d.writePins(tx, left, id, active); err != nil {
 			return err
 		}
-		return d.declare(tx, r, doc)
+		return d.declare(tx, r, on.document)
 	}
-	c, err := d.runner.Submit(spec)
-	return c, p, err
+	return spec, nil
 }
 
 // declare makes a request's document the declared one.
@@ -216,22 +234,6 @@ func (d *Deployer) refresh(tx *store.Tx, doc *tree.Document) error {
 		}
 	}
 	return nil
-}
-
-// ensureSecrets makes the secrets that are missing and returns all versions.
-func (d *Deployer) ensureSecrets(doc *tree.Document) (map[string]int, error) {
-	versions := map[string]int{}
-	for _, s := range doc.Secrets {
-		version, created, err := d.Secrets.Ensure(s)
-		if err != nil {
-			return nil, err
-		}
-		if created {
-			d.Logger.Info("made a secret", "secret", s.Name)
-		}
-		versions[s.Name] = version
-	}
-	return versions, nil
 }
 
 func summary(r Request, p *plan.Plan) string {
@@ -273,33 +275,3 @@ func subjects(r Request, decision *plan.Decision) []string {
 
 // since says in words how long it is from then to now.
 func since(now, then time.Time) string { return now.Sub(then).Round(100 * time.Millisecond).String() }
-
-// volumeTimes returns the engine's named volumes and when Copse made them; the zero time for
-// those that it did not make.
-func volumeTimes(ctx context.Context, e Engine) (map[string]time.Time, error) {
-	volumes, err := e.ListVolumes(ctx, nil)
-	if err != nil {
-		return nil, fmt.Errorf("cannot list the volumes: %w", err)
-	}
-	times := make(map[string]time.Time, len(volumes))
-	for _, v := range volumes {
-		// A label that cannot be read is one of somebody else's.
-		made, _ := time.Parse(time.RFC3339Nano, v.Labels[tree.LabelCreated])
-		times[v.Name] = made
-	}
-	return times, nil
-}
-
-// RotateSecret makes a new version of a secret. The revision moves, so that a plan made before
-// is refused; what runs goes on with the old version until its container is replaced.
-func (d *Deployer) RotateSecret(s tree.Secret) error {
-	d.submitting.Lock()
-	defer d.submitting.Unlock()
-	if _, err := d.Secrets.Rotate(s); err != nil {
-		return err
-	}
-	return d.Store.Update(func(tx *store.Tx) error {
-		_, err := tx.BumpRevision()
-		return err
-	})
-}

@@ -6,6 +6,7 @@ package deploy
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"copse/internal/change"
 	"copse/internal/plan"
@@ -60,6 +61,11 @@ const (
 	dataRewinds    = "rewinds"     // []plan.Rewind, of commit: runs that do not count any more
 	dataFormerPins = "former_pins" // []pinChange, set by commit: what its undo puts back
 	dataHostPreps  = "host"        // []tree.HostPrep, of prepare-host
+	dataStoppedBy  = "stopped_by"  // int, set by resume: the change that had stopped it, for its undo
+
+	// dataWindow is a bool, set by the task that has begun to measure. A task that finds it has begun in
+	// another life of the agent: half a window is none.
+	dataWindow = "window"
 )
 
 // builder turns the steps of a plan into tasks.
@@ -216,15 +222,8 @@ func (b *builder) newGeneration(s plan.Step, c tree.Container, after []change.Ta
 }
 
 func (b *builder) create(s plan.Step, c tree.Container) change.TaskID {
-	cause := ""
-	if len(s.Causes) > 0 {
-		cause = s.Causes[0]
-		for _, more := range s.Causes[1:] {
-			cause += "; " + more
-		}
-	}
 	return b.add(s, taskCreate, "create "+s.Container, b.prepared, map[string]any{
-		dataContainer: c, dataSecrets: b.secretsFor(s, &c), dataCause: cause, dataFrom: s.From, dataOf: s.To,
+		dataContainer: c, dataSecrets: b.secretsFor(s, &c), dataCause: strings.Join(s.Causes, "; "), dataFrom: s.From, dataOf: s.To,
 		dataReuse: s.Action == plan.Recreate,
 	})
 }

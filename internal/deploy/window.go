@@ -49,10 +49,6 @@ type window struct {
 	result      *tree.Window
 }
 
-// dataWindow is set by the task that has begun to measure. A task that finds it has begun in
-// another life of the agent: half a window is none.
-const dataWindow = "window"
-
 // openWindow begins to measure what clients see while the lane's generation takes over from the one
 // before. It is called by each task that may be the first to interrupt; the first one begins.
 func (d *Deployer) openWindow(ctx context.Context, t *change.Run) error {
