@@ -19,7 +19,7 @@ import (
 	"copse/internal/tree"
 )
 
-// sequence is the one sequence of generation numbers for the whole cloud (R3.6).
+// sequence is the one sequence of generation numbers for the whole cloud.
 const sequence = "generation-sequence"
 
 // initProgram is copse-init in every image.

@@ -147,7 +147,7 @@ func names(t *testing.T, w *world) map[string]int {
 	return numbers
 }
 
-// TestOnlyWhatChanged holds R0.2: exactly the containers concerned get a new generation.
+// TestOnlyWhatChanged holds that exactly the containers concerned get a new generation.
 func TestOnlyWhatChanged(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -222,7 +222,7 @@ func (w *world) numbered() {
 	}
 }
 
-// TestFailureLeavesTheOldOne holds R3.4: what fails is undone by itself and the old generation serves.
+// TestFailureLeavesTheOldOne holds that what fails is undone by itself and the old generation serves.
 func TestFailureLeavesTheOldOne(t *testing.T) {
 	for _, c := range []struct {
 		container, mode string

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package hook tells programs of the operator's when a set goes from one state to another, e.g. to move
-// an address away from a host whose proxy is unhealthy (R3.5).
+// an address away from a host whose proxy is unhealthy.
 //
 // A set is watched from the moment it is first healthy. For each set one transition is told at a time;
 // what changes while a program runs is told afterwards, as one transition from the state told last to the

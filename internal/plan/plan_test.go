@@ -293,7 +293,7 @@ func TestDownWithVirtualMachinesIsAskedAbout(t *testing.T) {
 	}
 }
 
-// TestAfterAPlanTheNextIsEmpty holds idempotence (R4.5) for any cloud and any state of it.
+// TestAfterAPlanTheNextIsEmpty holds idempotence for any cloud and any state of it.
 func TestAfterAPlanTheNextIsEmpty(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		s := empty()

@@ -46,7 +46,7 @@ func (m *maker) bring(name string, needed map[string]bool) {
 			m.plan.Unchanged++
 		}
 	case needed[name]:
-		// What was not named is only helped to run, never changed (R0.2).
+		// What was not named is only helped to run, never changed.
 		if step, ok := m.help(name); ok {
 			m.add(step)
 		}

@@ -3,7 +3,7 @@
 
 // Package preflight finds what on a host stands in the way of a cloud, before anything is
 // touched: ports and writable places that two claim, devices, memory and disk that are missing,
-// and settings of the engine, the kernel and the clock that will do harm later (R1.1, R1.2).
+// and settings of the engine, the kernel and the clock that will do harm later.
 //
 // It observes first (Observe, the only part with I/O), then compares (Check, a pure function).
 // Each finding names what, where and the way out.

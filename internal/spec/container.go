@@ -16,7 +16,7 @@ import (
 	"copse/internal/tree"
 )
 
-// What x-copse may say of rollbacks and of a job's phase (DESIGN §5).
+// What x-copse may say of rollbacks and of a job's phase; package tree says what they mean.
 var (
 	rollbackClasses = []string{string(tree.RollbackByRestore), string(tree.RollbackFree), string(tree.RollbackUntilContract)}
 	phases          = []string{

@@ -123,7 +123,7 @@ func TestCatalogueSaysHowToGoBack(t *testing.T) {
 	}
 }
 
-// TestCatalogueUpgradesInOrder follows the order of an upgrade of everything (DESIGN §5).
+// TestCatalogueUpgradesInOrder follows the order of an upgrade of everything: what others use before those who use it.
 func TestCatalogueUpgradesInOrder(t *testing.T) {
 	doc := load(t, defaults(t))
 	order := [][]string{

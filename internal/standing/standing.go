@@ -1,7 +1,7 @@
 // Copyright The Copse Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package standing says how sets stand: what a load balancer or a cluster manager asks about (R3.5).
+// Package standing says how sets stand: what a load balancer or a cluster manager asks about.
 // It is pure.
 //
 //	healthy     every container of the set and of its subsets is

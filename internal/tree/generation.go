@@ -23,7 +23,7 @@ const (
 
 // Generation is one immutable, numbered version of one container: everything declared that
 // decides how it runs, with what was assigned to it. Numbers come from one sequence for the
-// whole cloud, so they tell age across containers (R3.6). A job's generation is one run of it.
+// whole cloud, so they tell age across containers. A job's generation is one run of it.
 type Generation struct {
 	Number    int       `json:"number"`
 	Container Container `json:"container"`

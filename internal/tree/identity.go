@@ -225,15 +225,9 @@ func specDifferences(old, now Spec) []string {
 }
 
 func keysOfBoth[V any](a, b map[string]V) []string {
-	return slices.Compact(slices.Sorted(func(yield func(string) bool) {
-		for _, m := range []map[string]V{a, b} {
-			for k := range m {
-				if !yield(k) {
-					return
-				}
-			}
-		}
-	}))
+	keys := slices.Concat(SortedKeys(a), SortedKeys(b))
+	slices.Sort(keys)
+	return slices.Compact(keys)
 }
 
 func fields(s Spec) map[string]json.RawMessage {

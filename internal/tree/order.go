@@ -5,7 +5,7 @@ package tree
 
 import (
 	"fmt"
-	"sort"
+	"slices"
 	"strings"
 )
 
@@ -29,7 +29,7 @@ func InOrder(containers []Container) ([]string, error) {
 		byName[containers[i].Name] = &containers[i]
 		names = append(names, containers[i].Name)
 	}
-	sort.Strings(names)
+	slices.Sort(names)
 
 	const (
 		visiting = 1
@@ -60,7 +60,7 @@ func InOrder(containers []Container) ([]string, error) {
 				deps = append(deps, dep.Name)
 			}
 		}
-		sort.Strings(deps)
+		slices.Sort(deps)
 		for _, dep := range deps {
 			if err := visit(dep); err != nil {
 				return err

@@ -3,8 +3,6 @@
 
 package tree
 
-import "time"
-
 // Pin holds one container at something else than what the cloud file says, because an operator
 // upgraded it or rolled it back. It is made by the task that commits that container, and goes where the
 // cloud file comes to say the same, or when it is released by name.
@@ -19,13 +17,4 @@ type Pin struct {
 	Change int `json:"change"`
 	// Declared is the release that the cloud file gives the container; set in a document alone.
 	Declared string `json:"declared,omitempty"`
-}
-
-// Window is how long, and how often, a container was seen not to answer while it was replaced.
-type Window struct {
-	// Duration is the time from the first to the last failed probe, 0 where none or one failed.
-	Duration time.Duration `json:"duration"`
-	// Failed of Probes probes failed. Windows with no probes were not measured.
-	Failed int `json:"failed"`
-	Probes int `json:"probes"`
 }

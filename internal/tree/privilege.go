@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Privilege is something that a container may do beyond what Copse gives by default, and why (R3.8).
+// Privilege is something that a container may do beyond what Copse gives by default, and why.
 type Privilege struct {
 	// Name is as in the Compose file: "cap_add NET_ADMIN", "pid host", "bind /run/netns"…
 	Name   string `json:"name"`

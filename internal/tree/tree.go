@@ -4,16 +4,16 @@
 // Package tree is the domain of Copse: a cloud as a tree of container sets.
 //
 // A set is a node and provides one logical service; a container is a leaf and has one
-// responsibility (R3.1, R3.2). Everything here is a plain value without I/O: package spec
+// responsibility. Everything here is a plain value without I/O: package spec
 // makes it from Compose files, package plan compares it with what an engine runs, and
 // package deploy brings it into being.
 package tree
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 )
@@ -27,7 +27,7 @@ const DocumentVersion = 1
 type Document struct {
 	Version int    `json:"version"`
 	Cloud   string `json:"cloud"`
-	// Values are the resolved key/value pairs, without secrets (R3.16).
+	// Values are the resolved key/value pairs, without secrets.
 	Values     map[string]string `json:"values"`
 	Sets       []Set             `json:"sets"`
 	Containers []Container       `json:"containers"`
@@ -49,7 +49,7 @@ type Set struct {
 	// Path names the set from the root, e.g. "storage-operation/swift".
 	Path        string `json:"path"`
 	Description string `json:"description,omitempty"`
-	// Version is the highest number among the active generations of its members (R3.3): numbers come
+	// Version is the highest number among the active generations of its members: numbers come
 	// from one sequence, so it moves with each of them. An agent fills it in; 0 in a document.
 	Version int `json:"version,omitempty"`
 }
@@ -74,7 +74,7 @@ type Image struct {
 	Reference string `json:"reference"` // e.g. "copse/keystone:2025.1-1f2e3d4c5b6a"
 }
 
-// Volume is a named volume; only volumes hold state (R0.7, R4.9).
+// Volume is a named volume; only volumes hold state.
 type Volume struct {
 	Host string `json:"host"`
 	// Name is the engine's name for it, e.g. "copse_mariadb".
@@ -100,7 +100,7 @@ type Generator struct {
 	Length int `json:"length"`
 }
 
-// Container is a leaf of the tree: one container with a single responsibility (R3.7).
+// Container is a leaf of the tree: one container with a single responsibility.
 type Container struct {
 	Host      string `json:"host"`
 	Set       string `json:"set"`
@@ -131,7 +131,7 @@ type Container struct {
 	// started outlives the container (libvirt and its virtual machines).
 	OwnCgroup bool `json:"own_cgroup,omitempty"`
 	// Privileges gives the reason for each privilege beyond the default, by its name in the
-	// Compose file, e.g. "cap_add NET_ADMIN" (R3.8).
+	// Compose file, e.g. "cap_add NET_ADMIN".
 	Privileges map[string]string `json:"privileges,omitempty"`
 }
 
@@ -418,10 +418,5 @@ func Ancestors(s string) []string {
 
 // SortedKeys returns the keys of a map in order, for deterministic output.
 func SortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	return keys
+	return slices.Sorted(maps.Keys(m))
 }

@@ -146,7 +146,7 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// The objects that programs read keep the names that DESIGN §11 gives them.
+// The objects that programs read keep the names that docs/cli.md gives them.
 func TestMeasuredInJSON(t *testing.T) {
 	v, out := screen(JSON, 0, false)
 	c := upgraded()

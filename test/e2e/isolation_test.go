@@ -13,7 +13,7 @@ import (
 )
 
 // isolation lets one container run wild in three ways. What it takes is its own: no other
-// container's check fails, and no other is restarted (R0.1).
+// container's check fails, and no other is restarted.
 func (s *suite) isolation(t *testing.T) {
 	before := s.Healthy(t)
 	const victim = "keystone"

@@ -51,8 +51,8 @@ func expectRunning(t *testing.T, when string, e *fake.Engine, want ...string) {
 	}
 }
 
-// TestEngineRestart has the trap that DESIGN §5 tells of: what was stopped with the policy
-// "always" comes back with the engine.
+// TestEngineRestart has the trap of restart policies: what was stopped with the policy "always" comes
+// back with the engine.
 func TestEngineRestart(t *testing.T) {
 	for _, live := range []bool{false, true} {
 		e := &fake.Engine{AnyImage: true, Now: newClock().Now, Description: engine.Info{LiveRestore: live}}
