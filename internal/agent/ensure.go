@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"copse/internal/durable"
 	"copse/internal/engine"
 	"copse/internal/tree"
 )
@@ -168,7 +169,7 @@ func (l *Launcher) copyStore() (restore func() error, err error) {
 		return nil, fmt.Errorf("cannot copy the agent's store: %w", err)
 	}
 	saved := path + ".replaced"
-	if err := writeFile(saved, content, 0o600, 0, 0); err != nil {
+	if err := durable.WriteFile(saved, content, 0o600, 0, 0); err != nil {
 		return nil, fmt.Errorf("cannot copy the agent's store: %w", err)
 	}
 	return func() error { return os.Rename(saved, path) }, nil

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 
+	"copse/internal/durable"
 	hostprep "copse/internal/host"
 	"copse/internal/preflight"
 	"copse/internal/procfs"
@@ -58,26 +59,9 @@ func (h hostFiles) WriteFiles(dir string, files []tree.File) error {
 	}
 	for i, f := range files {
 		path := filepath.Join(dir, strconv.Itoa(i))
-		if err := writeFile(path, []byte(f.Content), os.FileMode(f.Mode), f.UID, f.GID); err != nil {
+		if err := durable.WriteFile(path, []byte(f.Content), os.FileMode(f.Mode), f.UID, f.GID); err != nil {
 			return fmt.Errorf("cannot write the file for %s: %w", f.Target, err)
 		}
-	}
-	return nil
-}
-
-// writeFile makes a file appear complete under its name, or not at all.
-func writeFile(path string, content []byte, mode os.FileMode, uid, gid int) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(content)
-	err = errors.Join(err, tmp.Chmod(mode), tmp.Chown(uid, gid), tmp.Sync(), tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(tmp.Name()))
 	}
 	return nil
 }

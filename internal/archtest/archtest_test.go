@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -56,7 +57,7 @@ func rules() []rule {
 		},
 		{
 			packages: []string{"internal/spec", "internal/spec/..."},
-			own:      []string{"internal/tree", "internal/spec/...", "internal/nearest", "internal/osloconf/...", "internal/placeholder", "catalog/..."},
+			own:      []string{"internal/tree", "internal/spec/...", "internal/nearest", "catalog/..."},
 			why:      "resolving a cloud needs no engine and no agent",
 		},
 		{
@@ -64,7 +65,7 @@ func rules() []rule {
 			why: "the runner of changes knows no containers",
 		},
 		{
-			packages: []string{"internal/store", "internal/placeholder", "internal/procfs", "internal/nearest"}, own: none,
+			packages: []string{"internal/store", "internal/durable", "internal/placeholder", "internal/procfs", "internal/nearest"}, own: none,
 			why: "it stands below everything else",
 		},
 		{
@@ -74,8 +75,38 @@ func rules() []rule {
 		},
 		{
 			packages: []string{"internal/proxy", "internal/secret", "internal/logs", "internal/health", "internal/host"},
-			own:      []string{"internal/tree", "internal/engine", "internal/check"},
+			own:      []string{"internal/tree", "internal/engine", "internal/check", "internal/durable"},
 			why:      "mechanisms are composed by deploy, not by each other",
+		},
+		{
+			packages: []string{"internal/probe"}, own: []string{"internal/tree"},
+			why: "it is told what to ask, and knows nothing of what is replaced",
+		},
+		{
+			packages: []string{"internal/deploy"},
+			own: []string{
+				"internal/tree", "internal/plan", "internal/change", "internal/store", "internal/engine", "internal/secret",
+				"internal/probe", "internal/preflight",
+			},
+			why: "use cases know neither the API nor the host they run on, which the agent gives them",
+		},
+		{
+			packages: []string{"internal/agent"},
+			own: []string{
+				"internal/api", "internal/deploy", "internal/change", "internal/plan", "internal/tree", "internal/store", "internal/engine",
+				"internal/health", "internal/supervise", "internal/standing", "internal/hook", "internal/schedule", "internal/metrics",
+				"internal/host", "internal/preflight", "internal/probe", "internal/procfs", "internal/proxy", "internal/secret",
+				"internal/logs", "internal/optionlist", "internal/osloconf", "internal/placeholder", "internal/durable",
+			},
+			why: "the agent is given a document: it reads no Compose file, builds no image and shows nothing",
+		},
+		{
+			packages: []string{"internal/cli"},
+			own: []string{
+				"internal/view", "internal/client", "internal/api", "internal/plan", "internal/tree", "internal/spec", "internal/image",
+				"internal/optionlist", "internal/verify", "internal/nearest", "internal/agent", "internal/engine/...", "catalog",
+			},
+			why: "a command parses, calls and renders; what happens to containers is the agent's",
 		},
 		{
 			packages: []string{"internal/preflight"}, own: []string{"internal/tree", "internal/plan", "internal/engine", "internal/procfs"},
@@ -94,12 +125,12 @@ func rules() []rule {
 			why: "how sets stand is said by the agent",
 		},
 		{
-			packages: []string{"internal/optionlist"}, own: []string{"internal/tree", "internal/engine", "internal/osloconf"},
+			packages: []string{"internal/optionlist"}, own: []string{"internal/tree", "internal/engine", "internal/osloconf", "internal/durable"},
 			why: "what an image knows is asked of an engine, by the agent and by the CLI",
 		},
 		{
 			packages: []string{"internal/image", "internal/image/..."},
-			own:      []string{"internal/tree", "internal/engine/...", "internal/image/...", "internal/osloconf", "internal/placeholder", "catalog/..."},
+			own:      []string{"internal/engine", "internal/image/...", "internal/osloconf"},
 			why:      "images are built without an agent",
 		},
 		{
@@ -109,7 +140,7 @@ func rules() []rule {
 		},
 		{
 			packages: []string{"internal/view", "internal/view/..."},
-			own:      []string{"internal/tree", "internal/plan", "internal/engine", "internal/api", "internal/view/..."},
+			own:      []string{"internal/tree", "internal/plan", "internal/api", "internal/view/..."},
 			why:      "a view renders what came over the wire",
 		},
 		{
@@ -120,13 +151,13 @@ func rules() []rule {
 			packages: []string{"cmd/copse-init"},
 			own:      []string{"internal/containerapi/...", "internal/check/...", "internal/initproc/...", "internal/osloconf/...", "internal/placeholder", "internal/procfs", "internal/nearest"},
 			foreign:  none,
-			why:      "it is in every image: small, standard library and x/sys only",
+			why:      "it is in every image: small, the standard library, x/sys and a reader of YAML",
 		},
 		{
 			packages: []string{"internal/containerapi/...", "internal/check/...", "internal/initproc/...", "internal/osloconf/..."},
 			own:      []string{"internal/containerapi/...", "internal/check/...", "internal/initproc/...", "internal/osloconf/...", "internal/placeholder", "internal/procfs", "internal/nearest"},
 			foreign:  []string{"golang.org/x/sys/...", "go.yaml.in/yaml/..."},
-			why:      "copse-init is in every image: small, standard library and x/sys only",
+			why:      "copse-init is in every image: small, the standard library, x/sys and a reader of YAML",
 		},
 	}
 }
@@ -159,6 +190,28 @@ func TestDirection(t *testing.T) {
 	packages := list(t)
 	for _, fault := range check(packages, rules(), onlys()) {
 		t.Error(fault)
+	}
+}
+
+// TestEveryPackageHasAPlace holds that no package of the program is without a rule, nor without a word
+// about its job in ARCHITECTURE.md.
+func TestEveryPackageHasAPlace(t *testing.T) {
+	text, err := os.ReadFile("../../ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range list(t) {
+		path, mine := own(p.ImportPath)
+		// What lies below a package is part of it.
+		if !mine || strings.Count(path, "/") != 1 || !strings.HasPrefix(path, "internal/") || path == "internal/archtest" {
+			continue
+		}
+		if !slices.ContainsFunc(rules(), func(r rule) bool { return matches(path, r.packages) }) {
+			t.Errorf("no rule says what %s may import", path)
+		}
+		if !strings.Contains(string(text), "`"+path+"`") {
+			t.Errorf("ARCHITECTURE.md does not say what the job of %s is", path)
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"strings"
 	"sync"
 
+	"copse/internal/durable"
 	"copse/internal/engine"
 	"copse/internal/osloconf"
 	"copse/internal/tree"
@@ -134,23 +135,12 @@ func (l *Lists) take(ctx context.Context, reference, path string) (content []byt
 	return content, err
 }
 
-// keep makes a file appear complete or not at all.
+// keep writes a list down for the next time.
 func keep(path string, content []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(content)
-	if err = errors.Join(err, file.Close()); err == nil {
-		err = os.Rename(file.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(file.Name()))
-	}
-	return nil
+	return durable.WriteFile(path, content, 0o600, -1, -1)
 }
 
 // Check looks at the configuration options (OS_GROUP__OPTION) of a container that an operator

@@ -4,16 +4,13 @@
 package secret
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
+	"copse/internal/durable"
 	"copse/internal/tree"
 )
-
-// temporary begins the names of files that are not written to their end.
-const temporary = ".new-"
 
 // FileName is where Place puts the copy of a mounted secret, below the directory it is given.
 func FileName(mount tree.SecretMount) string { return mount.Name }
@@ -52,51 +49,9 @@ func (s *Secrets) Place(dir string, mounts []tree.SecretMount, versions map[stri
 	}
 	for i, mount := range mounts {
 		path := filepath.Join(dir, FileName(mount))
-		if err := writeFile(path, values[i], os.FileMode(mount.Mode)&0o777, mount.UID, mount.GID); err != nil {
+		if err := durable.WriteFile(path, []byte(values[i].Reveal()), os.FileMode(mount.Mode)&0o777, mount.UID, mount.GID); err != nil {
 			return fmt.Errorf("cannot place secret %q: %w", mount.Name, err)
 		}
 	}
 	return nil
-}
-
-// writeFile writes a value so that a reader, or a crash, sees all of it or nothing. An owner
-// of -1 is the process's own.
-func writeFile(path string, value Value, mode os.FileMode, uid, gid int) error {
-	dir := filepath.Dir(path)
-	file, err := os.CreateTemp(dir, temporary+"*") // 0600
-	if err != nil {
-		return err
-	}
-	err = errors.Join(fill(file, value, mode, uid, gid), file.Close())
-	if err == nil {
-		err = os.Rename(file.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(file.Name()))
-	}
-	return syncDir(dir)
-}
-
-func fill(file *os.File, value Value, mode os.FileMode, uid, gid int) error {
-	if _, err := file.WriteString(value.Reveal()); err != nil {
-		return err
-	}
-	if uid >= 0 || gid >= 0 {
-		if err := file.Chown(uid, gid); err != nil {
-			return err
-		}
-	}
-	// After the owner: a change of owner takes mode bits away.
-	if err := file.Chmod(mode); err != nil {
-		return err
-	}
-	return file.Sync()
-}
-
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -25,6 +25,7 @@ import (
 	"syscall"
 	"time"
 
+	"copse/internal/durable"
 	"copse/internal/tree"
 )
 
@@ -191,7 +192,7 @@ func (s *Secrets) path(name string, version int) string {
 func (s *Secrets) write(name string, version int, value Value) error {
 	dir := filepath.Join(s.dir, name)
 	if err := os.Mkdir(dir, 0o700); err == nil {
-		if err := syncDir(s.dir); err != nil {
+		if err := durable.SyncDir(s.dir); err != nil {
 			return err
 		}
 	} else if !errors.Is(err, fs.ErrExist) {
@@ -202,14 +203,14 @@ func (s *Secrets) write(name string, version int, value Value) error {
 		return err
 	}
 	for _, entry := range entries {
-		if strings.HasPrefix(entry.Name(), temporary) {
+		if strings.HasPrefix(entry.Name(), durable.Temporary) {
 			if err := os.Remove(filepath.Join(dir, entry.Name())); err != nil {
 				return err
 			}
 		}
 	}
 	defer s.changed()
-	return writeFile(filepath.Join(dir, strconv.Itoa(version)), value, 0o400, -1, -1)
+	return durable.WriteFile(filepath.Join(dir, strconv.Itoa(version)), []byte(value.Reveal()), 0o400, -1, -1)
 }
 
 // locked runs do while no other goroutine and no other process makes secrets. The lock is the

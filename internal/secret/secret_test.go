@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"copse/internal/durable"
 	"copse/internal/tree"
 )
 
@@ -158,7 +159,7 @@ func TestHalfWritten(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	half := filepath.Join(dir, temporary+"123")
+	half := filepath.Join(dir, durable.Temporary+"123")
 	if err := os.WriteFile(half, []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
