@@ -78,8 +78,8 @@ With --dry-run the plan alone is shown; the exit code is 2 where there is someth
 	return command
 }
 
-// imagesBack builds the images of earlier generations that have gone from the engine, where the
-// catalogue still makes the same of them.
+// imagesBack builds the images of the jobs that take data back, where they have gone from the engine and
+// the catalogue still makes the same of them. What the containers go back to is there, or refused.
 func (a *app) imagesBack(ctx context.Context, p *plan.Plan) error {
 	if len(p.Build) == 0 {
 		return nil

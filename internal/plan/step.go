@@ -81,7 +81,7 @@ func (m *maker) usualWindow(name string) *tree.Window {
 }
 
 // stepFor makes a step for a generation as it is.
-func (m *maker) stepFor(g *tree.Generation, action Action, causes ...string) Step {
+func stepFor(g *tree.Generation, action Action, causes ...string) Step {
 	c := &g.Container
 	return Step{
 		Host: c.Host, Set: c.Set, Container: c.Name, Component: c.Component, Action: action, From: g.Number,
@@ -110,7 +110,8 @@ func replaceImpact(c *tree.Container, strategy tree.Order) string {
 	}
 }
 
-func (m *maker) stopImpact(g *tree.Generation) string {
+// stopImpact is what is noticed where a generation does not run.
+func stopImpact(g *tree.Generation) string {
 	if f := g.Container.Frontend; f != nil {
 		return fmt.Sprintf("nothing answers on port %d", f.Port)
 	}

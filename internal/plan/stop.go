@@ -46,8 +46,8 @@ func (m *maker) stop() {
 			m.plan.Unchanged++
 			continue
 		}
-		s := m.stepFor(active, StopOnly, "asked for")
-		s.Impact = m.stopImpact(active)
+		s := stepFor(active, StopOnly, "asked for")
+		s.Impact = stopImpact(active)
 		m.noteOutliving(name, "stopped")
 		m.add(s)
 	}
@@ -66,13 +66,13 @@ func (m *maker) restart() {
 			continue
 		}
 		if m.state.find(active) == nil {
-			s := m.stepFor(active, Recreate, fmt.Sprintf("the engine has no container %s any more", active.Name()))
+			s := stepFor(active, Recreate, fmt.Sprintf("the engine has no container %s any more", active.Name()))
 			s.Drift = true
 			m.add(s)
 			continue
 		}
-		s := m.stepFor(active, RestartOnly, "asked for")
-		s.Impact = m.stopImpact(active)
+		s := stepFor(active, RestartOnly, "asked for")
+		s.Impact = stopImpact(active)
 		m.add(s)
 	}
 	m.missingImages()
@@ -86,8 +86,8 @@ func (m *maker) down(volumes bool) {
 		if m.state.find(g) == nil && g.Container.Job != nil {
 			return
 		}
-		s := m.stepFor(g, Remove, "asked for")
-		s.Impact = m.stopImpact(g)
+		s := stepFor(g, Remove, "asked for")
+		s.Impact = stopImpact(g)
 		// What outlives it is cut off from what else is taken down: that is asked about.
 		s.Dangerous = m.noteOutliving(g.Container.Name, "taken down")
 		m.add(s)

@@ -159,11 +159,10 @@ func (m *maker) removeUndeclared() {
 		if m.declared[g.Container.Name] != nil {
 			return
 		}
-		s := m.stepFor(g, Remove, "no longer declared")
 		if g.Container.Job != nil && m.state.find(g) == nil {
-			return
+			return // it is gone already, and that it has succeeded is no harm
 		}
-		m.add(s)
+		m.add(stepFor(g, Remove, "no longer declared"))
 	})
 }
 
