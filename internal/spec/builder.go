@@ -139,6 +139,11 @@ func (b *builder) selectSets() {
 		var ext setExtension
 		d.extensionOf(set.project.Extensions, &ext, nil)
 		set.description, set.openrc = ext.Description, ext.OpenRC
+		for _, name := range tree.SortedKeys(ext.OpenRC) {
+			if !tree.IsClientVariable(name) {
+				d.fault([]string{extension, "openrc", name}, "is no variable of the openstack client; they begin with OS_")
+			}
+		}
 		set.host = d.hostPrep(ext.Host, tree.HostPrep{Host: b.input.host, Set: set.path})
 		b.faults = append(b.faults, d.faults...)
 	}

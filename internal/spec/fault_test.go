@@ -121,6 +121,7 @@ func TestFaults(t *testing.T) {
 		{"unknown value in an env file of the catalogue", edit("env/shared.env", "${WORKERS}", "${WORKRES}"), []string{"catalog/env/shared.env:4: WORKERS: ${WORKRES} is no declared value"}},
 		{"variable without a value", edit(baseFile, "LEVEL: service", "LEVEL: "), []string{"service db: environment.LEVEL: has no value"}},
 		{"privilege without a reason", edit(proxyFile, "cap_add NET_BIND_SERVICE: ports below 1024, ", ""), []string{"service proxy: x-copse.privileges: no reason is given for \"cap_add NET_BIND_SERVICE\""}},
+		{"variable of the shell", edit("sets/base/compose.yaml", "x-copse: {description: the base}", "x-copse: {description: the base, openrc: {PATH: /tmp}}"), []string{"x-copse.openrc.PATH: is no variable of the openstack client"}},
 		{"reason without a privilege", edit(proxyFile, "pid: host\n", "pid: ''\n"), []string{"service proxy: x-copse.privileges.pid host: the container has no such privilege"}},
 		{"bad name of a service", edit(apiFile, "  api:\n", "  Api_1:\n"), []string{"service Api_1: cannot be a container's name"}},
 		{"bad mode of a front end", edit(apiFile, "port: 80,", "port: 80, mode: https,"), []string{"x-copse.frontend.mode: \"https\" is neither"}},

@@ -3,6 +3,8 @@
 
 package tree
 
+import "regexp"
+
 // The values of a cloud that the agent goes by; every other is for the sets alone.
 const (
 	// ValueMonitoringListen is where health and metrics are offered by TCP, "" for nowhere.
@@ -17,3 +19,9 @@ const (
 func AgentValues() []string {
 	return []string{ValueMonitoringListen, ValueHooksDirectory, ValueHooksTimeout}
 }
+
+var clientVariable = regexp.MustCompile(`^OS_[A-Z0-9_]+$`)
+
+// IsClientVariable reports whether a name is a variable of the openstack client. They go into an operator's
+// shell, where others decide which programs are run.
+func IsClientVariable(name string) bool { return clientVariable.MatchString(name) }

@@ -227,3 +227,17 @@ func TestErrorsInJSON(t *testing.T) {
 		t.Errorf("got %s", out)
 	}
 }
+
+// TestOpenRCIsForTheClientAlone: what another host's agent answers goes into the operator's own shell.
+func TestOpenRCIsForTheClientAlone(t *testing.T) {
+	for name, fine := range map[string]bool{
+		"OS_PASSWORD": true, "OS_AUTH_URL": true,
+		"PATH": false, "LD_PRELOAD": false, "PROMPT_COMMAND": false, "OS_X=1; touch /tmp/x; Y": false, "OS_X\nPATH": false, "os_x": false, "OS_": false, "": false,
+	} {
+		v, out := screen(Human, 80, false)
+		err := v.OpenRC(&api.OpenRC{Variables: map[string]string{"OS_USERNAME": "admin", name: "x"}})
+		if (err == nil) != fine || !fine && out.Len() > 0 {
+			t.Errorf("%q: %v, %q", name, err, out)
+		}
+	}
+}
