@@ -5,6 +5,7 @@ package agent
 
 import (
 	"net"
+	"net/http"
 	"sync"
 )
 
@@ -53,4 +54,18 @@ type placed struct {
 func (c *placed) Close() error {
 	defer c.leave()
 	return c.Conn.Close()
+}
+
+// atMost has a handler answer so many requests at a time; the others wait their turn, for as long as who
+// asked does.
+func atMost(most int, h http.Handler) http.Handler {
+	places := make(chan struct{}, most)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case places <- struct{}{}:
+			defer func() { <-places }()
+			h.ServeHTTP(w, r)
+		case <-r.Context().Done():
+		}
+	})
 }

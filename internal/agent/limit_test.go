@@ -4,8 +4,12 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 )
@@ -71,6 +75,40 @@ func TestStrangersWait(t *testing.T) {
 		}
 		if err := <-ended; !errors.Is(err, net.ErrClosed) {
 			t.Errorf("the listener ended with %v", err)
+		}
+	})
+}
+
+// TestStrangersTakeTurns: however many ask at a time, the engine is asked for a few of them.
+func TestStrangersTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const most, strangers = 2, 9
+		var answering, answered atomic.Int32
+		goOn := make(chan struct{})
+		handler := atMost(most, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			answering.Add(1)
+			<-goOn
+			answering.Add(-1)
+			answered.Add(1)
+		}))
+		ctx, cancel := context.WithCancel(t.Context())
+		for i := range strangers {
+			request := httptest.NewRequest(http.MethodGet, "/v1/health", nil)
+			if i >= strangers/2 {
+				request = request.WithContext(ctx)
+			}
+			go handler.ServeHTTP(httptest.NewRecorder(), request)
+			synctest.Wait() // they come in this order
+		}
+		if n := answering.Load(); n != most {
+			t.Errorf("%d are answered at a time, want %d", n, most)
+		}
+		cancel()
+		synctest.Wait()
+		close(goOn)
+		synctest.Wait()
+		if n := answered.Load(); n != strangers/2 {
+			t.Errorf("%d were answered, want the %d that waited for it", n, strangers/2)
 		}
 	})
 }

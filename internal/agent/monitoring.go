@@ -30,6 +30,9 @@ const (
 	// long one may be kept without asking: whoever opens many and says nothing must not keep others out.
 	mostStrangers = 256
 	idleTime      = 10 * time.Second
+	// mostAnswers is how many of them are told of health at a time: for each the engine is asked, and it has
+	// other things to do.
+	mostAnswers = 8
 )
 
 // setUpMonitoring makes what runs beside the API: the timers of jobs, the watcher of sets and the metrics.
@@ -136,8 +139,9 @@ func (a *Agent) monitoringAddress() (string, error) {
 // monitoringServer answers strangers: it can only be read from, and shows nothing that is secret.
 func (a *Agent) monitoringServer() *http.Server {
 	mux := http.NewServeMux()
-	mux.Handle("GET /v1/health", a.answering(a.getSetHealth))
-	mux.Handle("GET /v1/health/{name...}", a.answering(a.getSetHealth))
+	health := atMost(mostAnswers, a.answering(a.getSetHealth))
+	mux.Handle("GET /v1/health", health)
+	mux.Handle("GET /v1/health/{name...}", health)
 	mux.Handle("GET /metrics", a.meters)
 	return &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
