@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"slices"
@@ -184,7 +185,13 @@ func TestSaveAndLoad(t *testing.T) {
 // TestPushAndPull uses a registry inside the test: engines talk to one on loopback without TLS.
 func TestPushAndPull(t *testing.T) {
 	s := open(t)
-	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	handler := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Registries say that their errors are JSON; this one leaves it to be guessed, which later engines
+		// do not.
+		w.Header().Set("Content-Type", "application/json")
+		handler.ServeHTTP(w, r)
+	}))
 	defer server.Close()
 	name := strings.TrimPrefix(server.URL, "http://") + "/" + s.prefix + ":1"
 	if err := s.TagImage(t.Context(), s.image, name); err != nil {

@@ -144,8 +144,8 @@ func TestTraits(t *testing.T) {
 		want    traits
 	}{
 		{docker, "1.41", traits{name: "Docker Engine"}},
-		{docker, "1.47", traits{name: "Docker Engine"}},
-		{docker, "1.48", traits{name: "Docker Engine", clips: true}},
+		{docker, "1.42", traits{name: "Docker Engine", clips: true}},
+		{docker, "1.45", traits{name: "Docker Engine", clips: true}},
 		{docker, "1.56", traits{name: "Docker Engine", clips: true}},
 		{podman, "1.41", traits{name: "Podman", clips: true}},
 	} {

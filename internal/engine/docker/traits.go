@@ -10,10 +10,11 @@ import (
 	"github.com/moby/moby/client/pkg/versions"
 )
 
-// clipsSince is the first API version (Engine 28.0) whose engine is known to take the
-// capabilities of "privileged" and "ALL" from its own bounding set. Older ones ask for every
-// capability that the kernel knows, and the container does not start where one is missing.
-const clipsSince = "1.48"
+// clipsSince is the first API version (Engine 23.0) whose engine takes the capabilities of
+// "privileged" and "ALL" from its own bounding set, and refuses to drop what is not in it. Older ones ask
+// for every capability that the kernel knows, and the container does not start where one is missing.
+// Seen with 20.10, 26.1 and 28.5.
+const clipsSince = "1.42"
 
 // traits are the differences between engines, as data.
 type traits struct {
