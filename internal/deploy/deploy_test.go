@@ -7,8 +7,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -495,4 +498,79 @@ func TestBusyCloud(t *testing.T) {
 	}
 	close(goOn)
 	l.wait(c.ID)
+}
+
+// TestPortsOfOthersAreNotAssigned: a container behind the proxy gets a port that nobody has.
+func TestPortsOfOthersAreNotAssigned(t *testing.T) {
+	w := newWorld(t)
+	w.taken[20000], w.taken[20001] = 77, 78
+	mustEnd(t, w.do(up(held(nil))), change.Done)
+	ports := []int{w.active("api").Port, w.active("caller").Port}
+	slices.Sort(ports)
+	if !slices.Equal(ports, []int{20002, 20003}) {
+		t.Errorf("the ports %v are assigned; 20000 and 20001 are taken", ports)
+	}
+}
+
+// TestDrainedBeforeItIsStopped: what is replaced behind the proxy answers what it has before it is stopped.
+func TestDrainedBeforeItIsStopped(t *testing.T) {
+	w := newWorld(t)
+	mustEnd(t, w.do(up(cloud())), change.Done)
+	old := w.active("api").Name()
+	var mu sync.Mutex
+	var order []string
+	note := func(what string) {
+		mu.Lock()
+		defer mu.Unlock()
+		order = append(order, what)
+	}
+	w.router.drained = func(frontend string, slot int) {
+		for _, r := range w.router.table() {
+			if r.Frontend.Name == frontend {
+				note(fmt.Sprintf("drain %s: %s", tree.GenerationName(frontend, r.Slots[slot].Generation), r.Slots[slot].State))
+			}
+		}
+	}
+	w.engine.Fault = func(op, object string) error {
+		if op == "Stop" && object == old {
+			note("stop " + object)
+		}
+		return nil
+	}
+	mustEnd(t, w.do(up(with("api", mode("better")))), change.Done)
+	if want := []string{"drain " + old + ": drain", "stop " + old}; !slices.Equal(order, want) {
+		t.Errorf("in this order: %q, want %q", order, want)
+	}
+}
+
+// TestEndedBeforeItIsKept: a generation that ends after it was ready, while the one before is stopped, is
+// not kept: nobody would start it again.
+func TestEndedBeforeItIsKept(t *testing.T) {
+	w := newWorld(t)
+	w.numbered()
+	old := w.active("worker")
+	successor := tree.GenerationName("worker", old.Number+1)
+	var once sync.Once
+	w.engine.Fault = func(op, object string) error {
+		if op == "Stop" && object == old.Name() {
+			once.Do(func() {
+				if err := w.engine.Stop(context.Background(), successor, 0); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		return nil
+	}
+	ended := w.do(up(with("worker", func(c *tree.Container) {
+		c.Update.Order = tree.StartFirst
+		mode("better")(c)
+	})))
+	mustEnd(t, ended, change.Error)
+	if !strings.Contains(ended.Err().Error(), successor+" ended with status") {
+		t.Errorf("error %v; want one that says that it has ended", ended.Err())
+	}
+	w.check()
+	if now := w.active("worker"); now.Number != old.Number || !slices.Contains(w.serving(), old.Name()) {
+		t.Errorf("active is generation %d, running are %v; want generation %d to serve again", now.Number, w.serving(), old.Number)
+	}
 }

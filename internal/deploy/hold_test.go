@@ -6,12 +6,21 @@ package deploy
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"copse/internal/change"
 	"copse/internal/engine"
+	"copse/internal/plan"
+	"copse/internal/store"
 	"copse/internal/tree"
 
 	"github.com/google/go-cmp/cmp"
@@ -279,5 +288,194 @@ func TestHalfAWindowIsNone(t *testing.T) {
 	}
 	if measured == 0 || unmeasured == 0 {
 		t.Errorf("measured %d times and not %d times: nothing was tested", measured, unmeasured)
+	}
+}
+
+// TestHoldGoesOnWithOpenRequests: requests that do not end keep nobody from replacing what they need.
+func TestHoldGoesOnWithOpenRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		mustEnd(t, w.do(up(held(nil))), change.Done)
+		w.router.busy = true
+		began := time.Now()
+		ended := w.do(up(held(mode("better"))))
+		mustEnd(t, ended, change.Done)
+		if took := time.Since(began); took != holdPatience {
+			t.Errorf("it waited %s for open requests, want %s", took, holdPatience)
+		}
+		said := ""
+		for _, task := range ended.Tasks {
+			said += fmt.Sprint(task.Log)
+		}
+		if !strings.Contains(said, "requests that have not ended after 20s may fail") {
+			t.Errorf("the change does not say that requests may fail: %s", said)
+		}
+		w.check()
+	})
+}
+
+// holdFor has requests held for a container, as a change in another lane does.
+func (l *life) holdFor(t *testing.T, name string, frontends ...string) {
+	t.Helper()
+	err := l.store.Update(func(tx *store.Tx) error {
+		return store.Put(tx, heldBucket, containerKey(testHost, name), heldRecord{Frontends: frontends, Since: l.w.clock.Now()})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.w.router.Hold(context.Background(), "", frontends); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestHeldForTwo: what is held for two containers is released by the last of them.
+func TestHeldForTwo(t *testing.T) {
+	w := newWorld(t)
+	mustEnd(t, w.do(up(held(nil))), change.Done)
+	l := w.begin(0)
+	defer l.end()
+	l.holdFor(t, "db", "caller", "api")
+	l.holdFor(t, "bus", "api")
+	if err := l.deployer.letGo(context.Background(), "db"); err != nil {
+		t.Fatal(err)
+	}
+	if !w.router.holds("api") || w.router.holds("caller") {
+		t.Errorf("held for the bus alone: api %t, caller %t; want api", w.router.holds("api"), w.router.holds("caller"))
+	}
+	if err := l.deployer.letGo(context.Background(), "bus"); err != nil {
+		t.Fatal(err)
+	}
+	if w.router.holds("api") {
+		t.Error("requests are held for nobody")
+	}
+}
+
+// TestProxyIsReplacedDuringAHold: a new proxy waits for the end of a hold, since it would let requests
+// through; where that does not end, it holds them as well.
+func TestProxyIsReplacedDuringAHold(t *testing.T) {
+	startFirst := func(m string) *tree.Document {
+		doc := held(nil)
+		proxy := doc.Container("proxy")
+		proxy.Update.Order = tree.StartFirst
+		mode(m)(proxy)
+		return doc
+	}
+	w := newWorld(t)
+	mustEnd(t, w.do(up(startFirst("good"))), change.Done)
+	l := w.begin(0)
+	defer l.end()
+	l.holdFor(t, "db", "caller", "api")
+	w.router.said()
+	began := w.clock.Now()
+	c, _, err := l.deployer.Submit(context.Background(), up(startFirst("better"), "proxy"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, _ := l.wait(c.ID)
+	mustEnd(t, ended, change.Done)
+	if took := w.clock.Now().Sub(began); took < holdLimit {
+		t.Errorf("the new proxy was started after %s, while requests were held", took)
+	}
+	said := w.router.said()
+	if len(said) != 3 || !strings.HasPrefix(said[0], "hand over") || !slices.Equal(said[1:], []string{"hold caller", "hold api"}) {
+		t.Errorf("the proxy was told %q; want what is held to be held after the handover", said)
+	}
+	if err := l.deployer.letGo(context.Background(), "db"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNothingIsMeasuredWhereNothingRan: what was down before is not interrupted by being replaced.
+func TestNothingIsMeasuredWhereNothingRan(t *testing.T) {
+	w := newWorld(t)
+	w.numbered()
+	mustEnd(t, w.do(Request{Kind: plan.Stop, Options: plan.Options{Names: []string{"db"}}}), change.Done)
+	mustEnd(t, w.do(up(with("db", mode("better")))), change.Done)
+	if diff := cmp.Diff([]*tree.Window{nil, nil}, windowsOf(t, w, "db")); diff != "" || w.measures.begun != 0 {
+		t.Errorf("%d measurements; windows (-want +got):\n%s", w.measures.begun, diff)
+	}
+}
+
+// TestTargets: what is asked while something is replaced is what clients use: for the proxy and for what
+// requests are held for, the front ends.
+func TestTargets(t *testing.T) {
+	asked := make(chan string, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.URL.Path }))
+	defer server.Close()
+	at := netip.MustParseAddrPort(server.Listener.Addr().String())
+	w := newWorld(t)
+	doc := held(nil)
+	front := doc.Container("api").Frontend
+	front.Addresses, front.Port, front.CheckPath = []string{"0.0.0.0"}, int(at.Port()), "/healthcheck"
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	own := netip.MustParseAddrPort(listener.Addr().String())
+	doc.Container("worker").Ports = []tree.Port{
+		{Address: "127.0.0.1", Port: int(own.Port()), Protocol: "tcp"}, {Address: "127.0.0.1", Port: 1, Protocol: "udp"},
+	}
+	mustEnd(t, w.do(up(doc)), change.Done)
+	l := w.begin(0)
+	defer l.end()
+	active, err := l.deployer.Active()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string][]time.Duration{
+		"db": {httpInterval, httpInterval}, "proxy": {httpInterval, httpInterval}, "api": {httpInterval}, "worker": {tcpInterval},
+	} {
+		targets, err := l.deployer.targets(active[name], active[name])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var intervals []time.Duration
+		for _, target := range targets {
+			intervals = append(intervals, target.Interval)
+		}
+		if !slices.Equal(intervals, want) {
+			t.Errorf("%s is asked at the intervals %v, want %v", name, intervals, want)
+		}
+	}
+	ask := func(name string) error {
+		targets, err := l.deployer.targets(active[name], active[name])
+		if err != nil || len(targets) != 1 {
+			t.Fatalf("%s has %d targets, %v", name, len(targets), err)
+		}
+		return targets[0].Ask(t.Context())
+	}
+	if err := ask("api"); err != nil {
+		t.Errorf("api does not answer: %v", err)
+	} else if path := <-asked; path != "/healthcheck" {
+		t.Errorf("asked for is %s", path)
+	}
+	if err := ask("worker"); err != nil {
+		t.Errorf("the worker's port is not open: %v", err)
+	}
+	server.Close()
+	listener.Close()
+	for _, name := range []string{"api", "worker"} {
+		if ask(name) == nil {
+			t.Errorf("%s answers, and nobody listens", name)
+		}
+	}
+	// What has neither a front end nor a port is asked by its check, in whichever generation runs.
+	checked := *active["worker"]
+	checked.Container.Ports = nil
+	gone := checked
+	gone.Number += 100
+	for _, generations := range [][2]*tree.Generation{{&checked, &gone}, {&gone, &checked}} {
+		targets, err := l.deployer.targets(generations[0], generations[1])
+		if err != nil || len(targets) != 1 || targets[0].Interval != checkInterval {
+			t.Fatalf("targets %+v, %v", targets, err)
+		}
+		if err := targets[0].Ask(t.Context()); err != nil {
+			t.Errorf("one of two generations runs, and its check says %v", err)
+		}
+	}
+	targets, err := l.deployer.targets(&gone, &gone)
+	if err != nil || len(targets) != 1 || targets[0].Ask(t.Context()) == nil {
+		t.Errorf("none of two generations runs, and the check is well (%v)", err)
 	}
 }

@@ -28,6 +28,8 @@ type router struct {
 	// busy has Hold find connections that do not end; fault, if set, fails what it returns an error for.
 	busy  bool
 	fault func(op, object string) error
+	// drained, if set, hears of each slot that is to be drained.
+	drained func(frontend string, slot int)
 }
 
 func newRouter() *router {
@@ -48,7 +50,12 @@ func (r *router) Apply(_ context.Context, _ string, table []Route) error {
 	return nil
 }
 
-func (r *router) Drain(context.Context, string, string, int) error { return nil }
+func (r *router) Drain(_ context.Context, _, frontend string, slot int) error {
+	if r.drained != nil {
+		r.drained(frontend, slot)
+	}
+	return nil
+}
 
 func (r *router) Hold(ctx context.Context, _ string, frontends []string) error {
 	if err := r.fails("Hold"); err != nil {

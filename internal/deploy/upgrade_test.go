@@ -466,3 +466,63 @@ func TestDeclaredCheckIsTheOneInUse(t *testing.T) {
 		t.Errorf("generation %d is watched by %+v; want generation %d and the new check", after.Number, after.Container.Check, before.Number)
 	}
 }
+
+// TestRollbackNeedsItsSecrets: where a generation's secret is not kept any more, going back to it is refused
+// before anything is touched.
+func TestRollbackNeedsItsSecrets(t *testing.T) {
+	w := newWorld(t)
+	mustEnd(t, w.do(up(cloud())), change.Done)
+	w.secrets.versions["db_password"] = 2
+	mustEnd(t, w.do(up(cloud())), change.Done)
+	db := rollback(plan.Options{Names: []string{"db"}})
+	if p := w.plan(db); len(p.Steps) != 1 {
+		t.Fatalf("while the secret is kept, the plan is\n%s", p)
+	}
+	w.secrets.versions["db_password"] = 4
+	calls := len(w.engine.Changes())
+	l := w.begin(0)
+	defer l.end()
+	_, _, err := l.deployer.Submit(context.Background(), db)
+	if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "needs version 1 of secret db_password, which is not kept any more") {
+		t.Errorf("error %v; want one that names the secret", err)
+	}
+	if now := len(w.engine.Changes()); now != calls {
+		t.Errorf("it has touched the engine: %v", w.engine.Changes()[calls:])
+	}
+}
+
+// TestPruneKeepsWhatIsDeclared: what the next up needs stays, though nothing of it is there, and so does what
+// somebody else runs.
+func TestPruneKeepsWhatIsDeclared(t *testing.T) {
+	w := newWorld(t)
+	w.engine.AnyImage = false
+	add := func(names ...string) {
+		for _, name := range names {
+			image, tag, _ := strings.Cut(name, ":")
+			w.engine.AddImage(engine.Image{
+				References: []string{"copse/" + name}, Labels: map[string]string{"copse.image": image}, Layers: []string{image, tag}, Created: w.clock.Now(),
+			})
+		}
+	}
+	add("db:1", "proxy:1", "api-db-sync:1", "worker:1", "api:1", "api:lent", "api:unused", "base:listed", "base:other")
+	doc := cloud()
+	doc.Images = []tree.Image{{Name: "base", Reference: "copse/base:listed"}}
+	mustEnd(t, w.do(up(doc)), change.Done)
+	mustEnd(t, w.do(Request{Kind: plan.Down}), change.Done)
+	if _, err := w.engine.Create(context.Background(), "somebody", tree.Spec{Image: "copse/api:lent"}); err != nil {
+		t.Fatal(err)
+	}
+	l := w.begin(0)
+	defer l.end()
+	pruned, err := l.deployer.Prune(context.Background(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, p := range pruned {
+		names = append(names, p.Image.References...)
+	}
+	if want := []string{"copse/api:unused", "copse/base:other"}; !slices.Equal(names, want) {
+		t.Errorf("%v would be removed, want %v", names, want)
+	}
+}
