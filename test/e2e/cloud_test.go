@@ -24,20 +24,30 @@ type suite struct {
 	size int
 }
 
-// TestCloud runs in this order. Each part leaves the cloud as it is declared; one that fails is
-// tidied up after, so that the next one starts from there.
-func TestCloud(t *testing.T) {
+// part is one of the parts of a test that share its cloud.
+type part struct {
+	name string
+	test func(*testing.T)
+}
+
+// open takes over the host and brings up all that keystone needs, and the bus: one of each kind, up in a
+// quarter of a minute.
+func open(t *testing.T) *suite {
+	t.Helper()
 	s := &suite{Cloud: testcloud.Open(t), user: "e2e-user", project: "e2e-project"}
-	// All that keystone needs, and the bus: one of each kind, up in a quarter of a minute.
 	s.Names = []string{"database-control", "messaging-control", "high-availability-control", "component/keystone"}
 	s.TakeOver(t)
 	if !t.Run("FromNothing", s.fromNothing) {
 		t.Fatal("there is no cloud to test")
 	}
-	for _, part := range []struct {
-		name string
-		test func(*testing.T)
-	}{
+	return s
+}
+
+// TestCloud runs in this order. Each part leaves the cloud as it is declared; one that fails is
+// tidied up after, so that the next one starts from there.
+func TestCloud(t *testing.T) {
+	s := open(t)
+	for _, p := range []part{
 		{"NothingToDo", s.nothingToDo},
 		{"Commands", s.commands},
 		{"Privileges", s.privileges},
@@ -72,11 +82,11 @@ func TestCloud(t *testing.T) {
 		s.Declare(t, "")
 		s.Up(t)
 		s.Healthy(t)
-		t.Run(part.name, part.test)
+		t.Run(p.name, p.test)
 		if t.Failed() {
 			s.Declare(t, "")
 			if r := s.Copse(t, s.With("up", "--yes")...); r.Code != 0 {
-				t.Fatalf("the cloud does not recover from %s:\n%s", part.name, r)
+				t.Fatalf("the cloud does not recover from %s:\n%s", p.name, r)
 			}
 		}
 	}

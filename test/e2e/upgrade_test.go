@@ -41,16 +41,8 @@ type generation struct {
 // TestUpgrade takes keystone, and what it stands on, from one release to the next and back while it is
 // in use, and has upgrades fail in every way there is.
 func TestUpgrade(t *testing.T) {
-	s := &suite{Cloud: testcloud.Open(t), user: "e2e-user", project: "e2e-project"}
-	s.Names = []string{"database-control", "messaging-control", "high-availability-control", "component/keystone"}
-	s.TakeOver(t)
-	if !t.Run("FromNothing", s.fromNothing) {
-		t.Fatal("there is no cloud to test")
-	}
-	for _, part := range []struct {
-		name string
-		test func(*testing.T)
-	}{
+	s := open(t)
+	for _, p := range []part{
 		// The migration first: it is rehearsed once.
 		{"FailedMigration", s.failedMigration},
 		{"NoImage", s.upgradeWithoutImage},
@@ -60,7 +52,7 @@ func TestUpgrade(t *testing.T) {
 		{"CrashAtStart", s.upgradeCrashes},
 		{"PinsStay", s.pinsStay},
 	} {
-		if !t.Run(part.name, part.test) {
+		if !t.Run(p.name, p.test) {
 			s.Declare(t, "")
 			t.Logf("the cloud is put right:\n%s", s.Copse(t, s.With("up", "--yes", "--unpin")...))
 			s.mustBeAt(t, "keystone", oldRelease)
