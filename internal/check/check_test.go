@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -209,9 +210,10 @@ func waitState(t *testing.T, pid int, state string) {
 	}
 }
 
-func TestProcess(t *testing.T) {
-	directory := t.TempDir()
-	script := filepath.Join(directory, "copse-check-fixture-agent")
+// waiting starts a program under a name that is nobody else's; it waits until its input is closed.
+func waiting(t *testing.T, name string) (*exec.Cmd, io.Closer) {
+	t.Helper()
+	script := filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(script, []byte("#!/bin/sh\nread line\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -223,9 +225,17 @@ func TestProcess(t *testing.T) {
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		_ = command.Process.Kill()
+		_ = command.Wait()
+	})
 	waitState(t, command.Process.Pid, "S")
+	return command, input
+}
 
+func TestProcess(t *testing.T) {
 	const name = "copse-check-fixture-agent"
+	command, input := waiting(t, name)
 	want(t, nil, 0, "", "process", name)
 	want(t, nil, 1, "no process copse-check-fixture-other", "process", name, "copse-check-fixture-other")
 	want(t, nil, 1, "no process fixture-agent", "process", "fixture-agent")

@@ -31,26 +31,10 @@ func buildProgram(t *testing.T) string {
 	return program
 }
 
-// fixture starts a program under a name that is nobody else's and brings it into a state.
+// fixture starts a program under a name and brings it into a state.
 func fixture(t *testing.T, name, state string) {
 	t.Helper()
-	script := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(script, []byte("#!/bin/sh\nread line\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	command := exec.Command(script)
-	input, err := command.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = command.Process.Kill()
-		_ = command.Wait()
-	})
-	waitState(t, command.Process.Pid, "S")
+	command, input := waiting(t, name)
 	switch state {
 	case "T":
 		if err := command.Process.Signal(stopSignal); err != nil {
