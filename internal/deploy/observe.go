@@ -54,7 +54,7 @@ func (d *Deployer) Observe(ctx context.Context, doc *tree.Document) (*plan.State
 		generation, _ := strconv.Atoi(c.Labels[tree.LabelGeneration])
 		state.Observed = append(state.Observed, plan.Observed{
 			ID: c.ID, Name: c.Name, Container: c.Labels[tree.LabelContainer], Generation: generation,
-			Identity: c.Labels[tree.LabelIdentity], Job: c.Labels[tree.LabelJob] != "",
+			Identity: c.Labels[tree.LabelIdentity],
 			// One that the engine is restarting is meant to run; that it cannot is for its check to say.
 			Running: c.State == engine.Running || c.State == engine.Restarting, State: string(c.State),
 		})

@@ -69,7 +69,7 @@ func apply(p *Plan, doc *tree.Document, s *State) {
 		g.SecretVersions = s.SecretVersions
 		s.Active[c.Name] = g
 		s.Observed = append(s.Observed, Observed{
-			ID: g.Name(), Name: g.Name(), Container: c.Name, Generation: number, Identity: g.Identity, Job: c.Job != nil, Running: c.Job == nil, State: "running",
+			ID: g.Name(), Name: g.Name(), Container: c.Name, Generation: number, Identity: g.Identity, Running: c.Job == nil, State: "running",
 		})
 		if c.Job != nil {
 			for _, v := range c.Job.Writes {
@@ -130,7 +130,7 @@ func running(t testing.TB) *State {
 		c := *chain().Container(name)
 		g := &tree.Generation{Number: i + 1, Container: c, Identity: c.Identity(s.SecretVersions), State: tree.Active, Activated: began.Add(time.Hour)}
 		s.Active[name] = g
-		s.Observed = append(s.Observed, Observed{ID: g.Name(), Name: g.Name(), Container: name, Generation: i + 1, Identity: g.Identity, Job: c.Job != nil, Running: c.Job == nil, State: "running"})
+		s.Observed = append(s.Observed, Observed{ID: g.Name(), Name: g.Name(), Container: name, Generation: i + 1, Identity: g.Identity, Running: c.Job == nil, State: "running"})
 		s.Images[c.Spec.Image] = true
 	}
 	s.Volumes["v"] = began

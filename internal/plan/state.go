@@ -46,7 +46,6 @@ type Observed struct {
 	Container  string
 	Generation int
 	Identity   string
-	Job        bool
 	Running    bool
 	// State is the engine's word, for messages.
 	State string

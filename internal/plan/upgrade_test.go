@@ -135,7 +135,7 @@ func (s *cloudState) put(step Step, doc *tree.Document) {
 		}
 	}
 	s.Observed = append(s.Observed, Observed{
-		ID: g.Name(), Name: g.Name(), Container: c.Name, Generation: g.Number, Identity: g.Identity, Job: c.Job != nil, Running: c.Job == nil, State: "running",
+		ID: g.Name(), Name: g.Name(), Container: c.Name, Generation: g.Number, Identity: g.Identity, Running: c.Job == nil, State: "running",
 	})
 }
 
