@@ -221,7 +221,9 @@ func TestDashboard(t *testing.T) {
 }
 
 // TestPromtool has Prometheus' own program look at rules and metrics. COPSE_PROMTOOL names it where it is
-// not found by its name.
+// not found by its name. A plain "go test" may go without: it is a package of the distribution, and nothing
+// else here needs it. "make test" fetches it, fails where it cannot, and always sets the variable, so that
+// it never goes without; archtest holds the Makefile to that.
 func TestPromtool(t *testing.T) {
 	program := os.Getenv("COPSE_PROMTOOL")
 	if program == "" {

@@ -191,7 +191,8 @@ func TestRenderCompose(t *testing.T) {
 }
 
 // TestComposeAcceptsRendered asks docker compose itself. COPSE_COMPOSE names the program where
-// it is no plugin of docker's.
+// it is no plugin of docker's. A plain "go test" may go without; "make test" fetches it, fails where it
+// cannot, and always sets the variable.
 func TestComposeAcceptsRendered(t *testing.T) {
 	command := []string{os.Getenv("COPSE_COMPOSE")}
 	if command[0] == "" {
