@@ -39,6 +39,6 @@ of output. What "copse start", "stop" and changes do is no incident.`,
 			return a.view.Incidents(incidents)
 		},
 	}
-	command.Flags().StringVar(&since, "since", "", "from this time on: 2026-01-31T08:00:00Z, or as long ago as 10m")
+	command.Flags().StringVar(&since, "since", "", "from a `TIME` on: 10m, 2h, 3d, 2026-01-31, 2026-01-31T08:00:00Z")
 	return command
 }

@@ -55,7 +55,7 @@ Colours are left out where ` + "`NO_COLOR`" + ` is set or ` + "`TERM=dumb`" + `.
 
 ## Streams of a change
 
-` + "`up`, `upgrade`, `rollback`, `start`, `stop`, `restart`, `down`, `abort`, `retry` and `change -f`" + ` give, with ` + "`--format json`" + `, a stream of objects, told apart by ` + "`type`" + `:
+` + "`up`, `upgrade`, `rollback`, `start`, `stop`, `restart`, `down`, `run`, `abort`, `retry` and `change -f`" + ` give, with ` + "`--format json`" + `, a stream of objects, told apart by ` + "`type`" + `:
 
 | type | object |
 |---|---|
@@ -78,7 +78,7 @@ func objectOf() map[string]any {
 		"copse logs": api.LogLine{}, "copse top": api.Process{}, "copse changes": listedChange{}, "copse change": shownChange{}, "copse prune": api.Prune{},
 		"copse secret ls": api.Secret{}, "copse secret rotate": api.Secret{}, "copse version": view.VersionInfo{},
 		"copse images": view.Image{}, "copse build": view.BuildEvent{}, "copse exec": api.Frame{}, "copse openrc": api.OpenRC{},
-		"copse plan": plan.Plan{}, "copse verify": view.Step{},
+		"copse plan": plan.Plan{}, "copse verify": view.Step{}, "copse incidents": api.Incident{}, "copse preflight": plan.Finding{}, "copse values": view.Value{},
 	}
 }
 

@@ -33,6 +33,32 @@ func TestReferenceIsCurrent(t *testing.T) {
 	}
 }
 
+// Every command that gives objects has them described.
+func TestObjectsAreDescribed(t *testing.T) {
+	described := objectOf()
+	// Those of a change give its stream; the others write what is no object of theirs, or run for good.
+	for _, name := range []string{
+		"up", "upgrade", "rollback", "start", "stop", "restart", "down", "run", "abort", "retry",
+		"agent", "completion", "render compose",
+	} {
+		described["copse "+name] = nil
+	}
+	var visit func(c *cobra.Command)
+	visit = func(c *cobra.Command) {
+		if _, found := described[c.CommandPath()]; !found && !c.HasSubCommands() {
+			t.Errorf("%s has no object in objectOf: docs/cli.md does not say what it gives with --format json", c.CommandPath())
+		}
+		delete(described, c.CommandPath())
+		for _, child := range c.Commands() {
+			visit(child)
+		}
+	}
+	visit((&app{}).root())
+	for name := range described {
+		t.Errorf("there is no command %q", name)
+	}
+}
+
 // Every command says what it does in one sentence, and takes what its use line promises.
 func TestCommandsAreDescribed(t *testing.T) {
 	var visit func(c *cobra.Command)
