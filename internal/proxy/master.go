@@ -98,7 +98,7 @@ func (p *instance) reload(ctx context.Context, wanted string) error {
 		return err
 	}
 	// The master replaces itself and may close the connection without a word.
-	if answer, err := p.ask(ctx, masterSocket, "reload"); err == nil && strings.HasPrefix(answer, "Success=0") {
+	if answer, err := p.askOnce(ctx, masterSocket, "reload"); err == nil && strings.HasPrefix(answer, "Success=0") {
 		return refusedReload(answer)
 	} else if err != nil && ctx.Err() != nil {
 		return err
@@ -109,6 +109,9 @@ func (p *instance) reload(ctx context.Context, wanted string) error {
 		now, err := p.processes(ctx)
 		if err == nil && now.failed {
 			return refusedReload("")
+		}
+		if errors.Is(err, errNotRunning) {
+			return fmt.Errorf("cannot reload the proxy: it has ended meanwhile: %w", err)
 		}
 		if err == nil && replaced(before, now) {
 			if description, err := p.running(ctx); err == nil && description == wanted {

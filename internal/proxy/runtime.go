@@ -4,6 +4,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"encoding/csv"
 	"errors"
@@ -13,29 +14,63 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
 
-// answerTime bounds one question to a socket: HAProxy answers at once or hangs.
+// answerTime bounds one question to a socket: HAProxy answers at once or never.
 const answerTime = 10 * time.Second
+
+// beginTime is how long an answer may take to begin before the socket is told that no more questions
+// follow.
+const beginTime = time.Second
 
 // errNotRunning: no process listens at the socket.
 var errNotRunning = errors.New("HAProxy does not run")
 
-// ask sends one command to a socket in the proxy's directory and returns the whole answer.
+// errUnanswered: the socket was closed before the answer began. The process has just stopped listening,
+// or has replaced itself.
+var errUnanswered = errors.New("HAProxy closed the connection without an answer")
+
+// errSilent: the connection is open, but nothing comes.
+var errSilent = fmt.Errorf("HAProxy does not answer within %s", answerTime)
+
+// ask sends one command to a socket in the proxy's directory and returns the whole answer. Where the
+// socket is closed before it has answered, the command is sent again, until somebody answers or nobody
+// listens: it must be one that may be given twice.
 func (p *instance) ask(ctx context.Context, socket, command string) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, errSilent)
+	defer cancel()
+	for {
+		answer, err := p.askOnce(ctx, socket, command)
+		if !errors.Is(err, errUnanswered) {
+			return answer, err
+		}
+		select {
+		case <-ctx.Done():
+			return "", fmt.Errorf("cannot ask the proxy %q: %w: %w", command, context.Cause(ctx), err)
+		case <-time.After(pollInterval):
+		}
+	}
+}
+
+// askOnce is ask for a command that must not be given twice.
+func (p *instance) askOnce(ctx context.Context, socket, command string) (string, error) {
 	path := filepath.Join(p.dir, socket)
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, errSilent)
 	defer cancel()
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "unix", path)
-	if err != nil {
-		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-			return "", fmt.Errorf("cannot ask the proxy at %s: %w", path, errNotRunning)
-		}
+	switch {
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return "", fmt.Errorf("cannot ask the proxy at %s: %w", path, errNotRunning)
+	case errors.Is(err, syscall.EAGAIN): // as many as it accepts wait already
+		return "", fmt.Errorf("cannot ask the proxy at %s: %w: %w", path, errUnanswered, err)
+	case err != nil:
 		return "", fmt.Errorf("cannot ask the proxy at %s: %w", path, ended(ctx, err))
 	}
 	defer conn.Close()
@@ -59,18 +94,51 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
+// exchange sends a command and reads to the end of the connection.
+//
+// The master closes it only when it knows that no more commands follow. But it must not learn that
+// while it deals with this one: where it has no such worker, which is so when one that finishes its
+// connections ends just then, it says so and misses the end, and neither the connection nor its place
+// among the ten that the master accepts is ever free again (seen with 3.0.11 and 3.2.26, in one of seven such
+// questions). So it is told when the answer has begun, or does not begin.
 func exchange(conn net.Conn, command string) (string, error) {
 	if _, err := io.WriteString(conn, command+"\n"); err != nil {
-		return "", err
+		return "", unanswered(err)
 	}
-	// The master's socket answers only when it knows that no more commands follow.
-	if half, ok := conn.(interface{ CloseWrite() error }); ok {
-		if err := half.CloseWrite(); err != nil {
-			return "", err
+	noMore := sync.OnceFunc(func() {
+		if half, ok := conn.(interface{ CloseWrite() error }); ok {
+			_ = half.CloseWrite() // where the other end is closed already, reading says so
+		}
+	})
+	late := time.AfterFunc(beginTime, noMore)
+	defer late.Stop()
+	var answer bytes.Buffer
+	part := make([]byte, 16<<10)
+	for {
+		n, err := conn.Read(part)
+		answer.Write(part[:n])
+		if n > 0 {
+			noMore()
+		}
+		switch {
+		case err == nil:
+		case answer.Len() == 0:
+			return "", unanswered(err)
+		case errors.Is(err, io.EOF):
+			return strings.TrimSpace(answer.String()), nil
+		default:
+			return "", unanswered(err)
 		}
 	}
-	answer, err := io.ReadAll(conn)
-	return strings.TrimSpace(string(answer)), err
+}
+
+// unanswered makes the error of a connection that its other end has closed one that says so. HAProxy
+// ends each answer with an empty line: one without a single byte is none.
+func unanswered(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		return fmt.Errorf("%w: %w", errUnanswered, err)
+	}
+	return err
 }
 
 // tell sends a command that is silent when it succeeds, or says what it did in a line that
@@ -202,13 +270,9 @@ func (p *instance) stats(ctx context.Context) (map[string]stat, error) {
 		return nil, err
 	}
 	for _, pid := range processes.former {
-		answer, err := p.ask(ctx, masterSocket, "@!"+pid+" show stat")
+		old, err := p.former(ctx, pid)
 		if err != nil {
 			return nil, err
-		}
-		old, err := parseStat(answer)
-		if err != nil {
-			continue // it ended since it was listed
 		}
 		for name, s := range old {
 			sum := total[name]
@@ -217,6 +281,34 @@ func (p *instance) stats(ctx context.Context) (map[string]stat, error) {
 		}
 	}
 	return total, nil
+}
+
+// former returns what a process still has open that finishes its connections after a reload; nothing
+// where it ends meanwhile, which may be at any moment.
+func (p *instance) former(ctx context.Context, pid string) (map[string]stat, error) {
+	limited, cancel := context.WithTimeoutCause(ctx, 2*answerTime, errSilent)
+	defer cancel()
+	for {
+		answer, err := p.askOnce(limited, masterSocket, "@!"+pid+" show stat")
+		if err == nil {
+			var open map[string]stat
+			if open, err = parseStat(answer); err == nil {
+				return open, nil
+			}
+		}
+		now, listing := p.processes(ctx)
+		if listing != nil {
+			return nil, listing
+		}
+		if !slices.Contains(now.former, pid) {
+			return nil, nil
+		}
+		select {
+		case <-limited.Done():
+			return nil, fmt.Errorf("cannot see what process %s of the proxy still has open: %w", pid, ended(limited, err))
+		case <-time.After(pollInterval):
+		}
+	}
 }
 
 func parseStat(answer string) (map[string]stat, error) {

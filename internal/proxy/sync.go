@@ -63,11 +63,11 @@ func (p *Proxy) Sync(ctx context.Context, table Table) (Outcome, error) {
 	outcome := NotRunning
 	for _, one := range instances {
 		did, err := one.follow(ctx, table, wanted, one.description)
-		if refused := (refusedError{}); errors.As(err, &refused) {
-			return NotRunning, errors.Join(err, p.restore(former))
-		}
 		if _, gone := one.running(ctx); err != nil && errors.Is(gone, errNotRunning) {
 			continue // it ended meanwhile: another has its front ends, or the next start reads the file
+		}
+		if refused := (refusedError{}); errors.As(err, &refused) {
+			return NotRunning, errors.Join(err, p.restore(former))
 		}
 		if err != nil {
 			return NotRunning, err
