@@ -14,118 +14,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 )
-
-// haproxy is a real process, started on a table: one generation of the proxy.
-type haproxy struct {
-	*instance
-	command *exec.Cmd
-	log     *lockedBuffer
-}
-
-func startHAProxy(t *testing.T, proxy *Proxy) *haproxy {
-	t.Helper()
-	return startGeneration(t, proxy, trixie, 1)
-}
-
-// startGeneration starts a generation and waits until it serves.
-func startGeneration(t *testing.T, proxy *Proxy, release string, number int) *haproxy {
-	t.Helper()
-	h := beginGeneration(t, proxy, release, number)
-	waitFor(t, "HAProxy to answer", func() bool {
-		_, err := h.running(t.Context())
-		return err == nil
-	})
-	return h
-}
-
-func beginGeneration(t *testing.T, proxy *Proxy, release string, number int) *haproxy {
-	t.Helper()
-	one := proxy.instance(number)
-	if err := os.MkdirAll(one.dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	argv := append(program(t, release), Command(proxy.dir)...)
-	h := &haproxy{instance: one, command: exec.Command(argv[0], argv[1:]...), log: &lockedBuffer{}}
-	h.command.Env = append(os.Environ(), SocketsVariable+"="+one.dir)
-	h.command.Stdout, h.command.Stderr = h.log, h.log
-	h.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	if err := h.command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		h.end(syscall.SIGTERM)
-		if t.Failed() {
-			t.Logf("the log of HAProxy %d:\n%s", number, h.log.String())
-		}
-	})
-	return h
-}
-
-// end sends the process a signal and waits for its end.
-func (h *haproxy) end(signal os.Signal) {
-	if h.command.ProcessState == nil {
-		h.command.Process.Signal(signal)
-		h.command.Wait()
-	}
-}
-
-// waitFor polls; the test binary's own time limit ends what never happens.
-func waitFor(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for !done() {
-		select {
-		case <-t.Context().Done():
-			t.Fatalf("gave up waiting for %s", what)
-		case <-time.After(pollInterval):
-		}
-	}
-}
-
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
-// tempDir is short enough for a socket's path.
-func tempDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "proxy")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
-}
 
 // generation is a server that says who it is. It answers a path of /wait when it is told to.
 type generation struct {
@@ -170,8 +64,12 @@ func mustSync(t *testing.T, proxy *Proxy, table Table, want Outcome) {
 	}
 }
 
+// patience is how long a client waits for its answer: one that it does not get is to fail with HAProxy's
+// log, not with the time limit of all tests.
+const patience = 2 * time.Minute
+
 func get(port int, path string) (string, error) {
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 	response, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d%s", port, path))
 	if err != nil {
 		return "", err
@@ -479,14 +377,7 @@ func TestRestart(t *testing.T) {
 	h := startHAProxy(t, proxy)
 	switched := table(port, Server{one.address(), Drain, 1}, Server{two.address(), Ready, 2})
 	mustSync(t, proxy, switched, Switched)
-	if err := h.command.Process.Kill(); err != nil { // the master; its worker ends with it
-		t.Fatal(err)
-	}
-	h.command.Wait()
-	waitFor(t, "HAProxy to end", func() bool {
-		_, err := h.running(t.Context())
-		return errors.Is(err, errNotRunning)
-	})
+	h.kill(t)
 	mustSync(t, proxy, switched, NotRunning)
 	if err := errors.Join(
 		proxy.Drain(t.Context(), "keystone", SlotA),

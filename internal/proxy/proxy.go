@@ -96,8 +96,29 @@ func New(dir string) *Proxy { return &Proxy{dir: dir} }
 // startScript is how HAProxy must be started for this package to find it, with SocketsVariable set: in
 // the foreground, as master and worker, with the master's socket among its generation's. After
 // Handover it asks the generation before it for its listening sockets (-x).
-const startScript = `old=$PROXY_SOCKETS/previous/runtime.sock
-exec haproxy -W -db -S "$PROXY_SOCKETS/master.sock,mode,600" -f "$0" $(test ! -S "$old" || echo "-x $old")`
+//
+// SIGUSR1, which lets it finish, may come when the master cannot do with it what it should: after a start
+// and a reload the master sets itself up anew while its worker serves already. HAProxy 3.0 drops what
+// it is sent meanwhile (mworker_loop in its haproxy.c sets the signal to SIG_IGN first) and would go on
+// for ever, 3.2 would die of it and cut off what its worker has accepted. So the master does not get it
+// before it asks for it (env --block-signal), and the shell stays and sends it again and again, with
+// pauses that double, until the master has ended. One that finishes what it has does not mind.
+const startScript = `old=$PROXY_SOCKETS/previous/runtime.sock haproxy= stopping= repeating=
+finish() {
+  stopping=yes
+  test -n "$haproxy" || return
+  (pause=1; while kill -USR1 $haproxy; do sleep $pause; pause=$((2 * pause)); done) >/dev/null 2>&1 &
+  repeating="$repeating $!"
+}
+trap finish USR1
+for signal in HUP INT QUIT TERM USR2; do trap "kill -$signal \$haproxy" $signal; done
+env --block-signal=USR1 haproxy -W -db -S "$PROXY_SOCKETS/master.sock,mode,600" -f "$0" $(test ! -S "$old" || echo "-x $old") &
+haproxy=$!
+test -z "$stopping" || finish
+while wait $haproxy; status=$?; kill -0 $haproxy 2>/dev/null; do :; done
+wait $haproxy; last=$?
+kill $repeating 2>/dev/null
+test $last = 127 && exit $status || exit $last`
 
 // Command is the command of HAProxy's container. It ends by SIGUSR1, which lets it finish the
 // connections that it has; SIGTERM cuts them off.

@@ -110,3 +110,19 @@ func TestRefusedTables(t *testing.T) {
 		}
 	}
 }
+
+// The container is started as this package needs it.
+func TestCommandOfContainer(t *testing.T) {
+	const path = "../../catalog/sets/high-availability-control/compose.yaml"
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want strings.Builder
+	for line := range strings.Lines(strings.ReplaceAll(startScript, "$", "$$")) {
+		want.WriteString("        " + line)
+	}
+	if !strings.Contains(string(content), "      - |-\n"+want.String()+"\n") {
+		t.Errorf("%s does not start HAProxy by\n%s", path, startScript)
+	}
+}
