@@ -148,6 +148,8 @@ func (s *suite) replacedUnderLoad(t *testing.T) {
 	load.Stop().MustBeWhole(t)
 	after := s.Healthy(t)
 	mustReplace(t, before, after, "mariadb", "haproxy")
+	s.mustBeSeamless(t, after["mariadb"])
+	s.mustBeSeamless(t, after["haproxy"])
 	s.Declare(t, "")
 	s.Up(t)
 }
@@ -221,12 +223,27 @@ func (s *suite) database(t *testing.T) string {
 	return fmt.Sprintf("%x", sha256.Sum256([]byte(dump)))
 }
 
-// neverReady upgrades to something that starts, and never answers.
+// neverReady upgrades to something that starts, and never answers. For how long nothing answered is kept
+// with the generation that failed.
 func (s *suite) neverReady(t *testing.T) {
 	s.breakImage(t, "memcached", `printf '#!/bin/sh\nexec sleep 1000000\n' > /usr/bin/memcached`)
+	known := s.history(t, "memcached")
 	r := s.mustUndo(t, "memcached", true)
 	if !strings.Contains(r.String(), "was not ready after") {
 		t.Errorf("the error does not say that memcached was never ready:\n%s", r)
+	}
+	failed := 0
+	for number, g := range s.history(t, "memcached") {
+		if _, before := known[number]; before {
+			continue
+		}
+		failed++
+		if g.WindowSeconds == nil || g.FailedRequests == nil || *g.WindowSeconds <= 0 || *g.FailedRequests == 0 {
+			t.Errorf("the window of generation %d, which never answered, is not kept: %+v", number, g)
+		}
+	}
+	if failed != 1 {
+		t.Errorf("%d generations are known to have failed, want one", failed)
 	}
 }
 
