@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"copse/test/testcloud"
 )
@@ -42,6 +43,7 @@ func TestCompute(t *testing.T) {
 	if !t.Run("Verify", s.verify) {
 		t.Fatal("the cloud runs no virtual machine")
 	}
+	t.Run("RequestThroughServices", s.requestThroughServices)
 	t.Run("MachineOutlivesItsContainers", s.machineOutlives)
 	t.Run("DownAsks", s.downAsks)
 	s.Must(t, "verify", "--clean")
@@ -85,6 +87,38 @@ func (s *suite) verify(t *testing.T) {
 	for _, step := range []string{"token", "image", "network", "server", "ping", "tcp", "metadata", "console"} {
 		if !done[step] {
 			t.Errorf("the verification has not done %q: %v", step, done)
+		}
+	}
+}
+
+// requestThroughServices follows the request that has made the verification's server, by an id from the log
+// of the last service that it came to, back to the proxy that took it.
+func (s *suite) requestThroughServices(t *testing.T) {
+	type line struct {
+		Time      time.Time `json:"time"`
+		Container string    `json:"container"`
+		Text      string    `json:"text"`
+	}
+	id := ""
+	for _, l := range testcloud.Objects[line](t, s.Must(t, "logs", "nova-compute", "--since", "1h", "--format", "json")) {
+		if at := strings.Index(l.Text, "req-"); at >= 0 && len(l.Text) >= at+40 && strings.Contains(l.Text, "to build instance") {
+			id = l.Text[at : at+40]
+		}
+	}
+	if id == "" {
+		t.Fatal("nova-compute has not written that it has built a server")
+	}
+	lines := testcloud.Objects[line](t, s.Must(t, "logs", "--request", id, "--format", "json"))
+	came := map[string]bool{}
+	for i, l := range lines {
+		came[l.Container] = true
+		if i > 0 && l.Time.Before(lines[i-1].Time) {
+			t.Errorf("line %d is older than the one before it: %+v after %+v", i+1, l, lines[i-1])
+		}
+	}
+	for _, name := range []string{"haproxy", "nova-api", "nova-conductor", "nova-scheduler", "placement-api", "nova-compute"} {
+		if !came[name] {
+			t.Errorf("the request %s went through %v; want %s among them", id, came, name)
 		}
 	}
 }
