@@ -500,18 +500,6 @@ func TestBusyCloud(t *testing.T) {
 	l.wait(c.ID)
 }
 
-// TestPortsOfOthersAreNotAssigned: a container behind the proxy gets a port that nobody has.
-func TestPortsOfOthersAreNotAssigned(t *testing.T) {
-	w := newWorld(t)
-	w.taken[20000], w.taken[20001] = 77, 78
-	mustEnd(t, w.do(up(held(nil))), change.Done)
-	ports := []int{w.active("api").Port, w.active("caller").Port}
-	slices.Sort(ports)
-	if !slices.Equal(ports, []int{20002, 20003}) {
-		t.Errorf("the ports %v are assigned; 20000 and 20001 are taken", ports)
-	}
-}
-
 // TestDrainedBeforeItIsStopped: what is replaced behind the proxy answers what it has before it is stopped.
 func TestDrainedBeforeItIsStopped(t *testing.T) {
 	w := newWorld(t)
