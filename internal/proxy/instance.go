@@ -79,13 +79,19 @@ func (p *Proxy) serving(ctx context.Context) ([]serving, error) {
 // old one is told to stop. Where the other does not run, or from is 0, the new one listens by itself.
 //
 // It is to be called again with 0 once the new one serves: it must not look for the old one when
-// the engine starts it again.
+// the engine starts it again, and the servers that it has are those that have served already.
 func (p *Proxy) Handover(ctx context.Context, from, to int) error {
 	link := filepath.Join(InstanceDir(p.dir, to), previousLink)
 	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot end the handover to generation %d of the proxy: %w", to, err)
 	}
-	if from == 0 || from == to {
+	if from == 0 {
+		if err := p.instance(to).trustAll(ctx); err != nil && !errors.Is(err, errNotRunning) {
+			return fmt.Errorf("cannot end the handover to generation %d of the proxy: %w", to, err)
+		}
+		return nil
+	}
+	if from == to {
 		return nil
 	}
 	if _, err := p.instance(from).running(ctx); errors.Is(err, errNotRunning) {

@@ -205,6 +205,9 @@ func (p *instance) reloadHeld(ctx context.Context, wanted string) error {
 	if err := p.reload(ctx, wanted); err != nil {
 		return err
 	}
+	if err := p.trustAll(ctx); err != nil {
+		return err
+	}
 	after, err := p.stats(ctx)
 	if err != nil {
 		return err
@@ -271,7 +274,34 @@ func (p *instance) set(ctx context.Context, name string, now, wanted live) (chan
 		}
 		changed = true
 	}
+	if changed && wanted.state == Ready {
+		return changed, p.trust(ctx, name)
+	}
 	return changed, nil
+}
+
+// trust lets a server that becomes ready fail as many checks as one that has passed some. HAProxy takes one
+// that it does not know yet out of service at the first, and there is no other: on a machine that is
+// busy with an upgrade a check may take too long once, and all clients would get 503 until the next.
+func (p *instance) trust(ctx context.Context, name string) error {
+	return p.tell(ctx, "set server "+name+" health up")
+}
+
+// trustAll does that for what is ready in a process that has just started.
+func (p *instance) trustAll(ctx context.Context) error {
+	servers, err := p.liveServers(ctx)
+	if err != nil {
+		return err
+	}
+	for name, server := range servers {
+		if server.state != Ready {
+			continue
+		}
+		if err := p.trust(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // addressDeadline is how long the proxy gets to take over an address.
