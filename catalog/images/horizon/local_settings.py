@@ -12,6 +12,7 @@ HORIZON_TIME_ZONE          default UTC
 HORIZON_SETTINGS_FILE      Python file that has the last word; default none
 """
 
+import hashlib
 import os
 
 OPENSTACK_KEYSTONE_URL = os.environ['HORIZON_KEYSTONE_URL']
@@ -25,13 +26,20 @@ TIME_ZONE = os.environ.get('HORIZON_TIME_ZONE', 'UTC')
 with open(os.environ['HORIZON_SECRET_KEY_FILE']) as _key:
     SECRET_KEY = _key.read().strip()
 
+# Parts of pages are cached with the names of scripts and styles of this very image. One of another
+# release, which serves beside it during an upgrade, would answer with an error if it were given them.
+with open('/var/lib/openstack-dashboard/static/dashboard/manifest.json', 'rb') as _manifest:
+    _image = hashlib.sha256(_manifest.read()).hexdigest()[:16]
+_memcached = {
+    'BACKEND': 'django.core.cache.backends.memcached.PyMemcacheCache',
+    'LOCATION': os.environ['HORIZON_MEMCACHED_SERVERS'].split(','),
+}
 CACHES = {
-    'default': {
-        'BACKEND': 'django.core.cache.backends.memcached.PyMemcacheCache',
-        'LOCATION': os.environ['HORIZON_MEMCACHED_SERVERS'].split(','),
-    },
+    'default': {**_memcached, 'KEY_PREFIX': _image},
+    'sessions': {**_memcached, 'KEY_PREFIX': 'sessions'},
 }
 SESSION_ENGINE = 'django.contrib.sessions.backends.cache'
+SESSION_CACHE_ALIAS = 'sessions'
 EMAIL_BACKEND = 'django.core.mail.backends.console.EmailBackend'
 
 # Behind HAProxy, which says how the browser came.
