@@ -190,3 +190,10 @@ func (m *measures) open() int {
 	defer m.mu.Unlock()
 	return m.begun - m.ended
 }
+
+// heldNow are the front ends whose requests wait.
+func (r *router) heldNow() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return tree.SortedKeys(r.held)
+}

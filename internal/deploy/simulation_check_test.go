@@ -7,8 +7,8 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"regexp"
 	"slices"
-	"strings"
 
 	"copse/internal/change"
 	"copse/internal/engine"
@@ -49,6 +49,9 @@ func (s *simulation) checkRound(before snapshot, changes map[int]asked, ended ma
 	s.checkServing(after, ended)
 	if v := s.w.engine.Violations(); len(v) > 0 {
 		s.w.t.Errorf("violation: %v", v)
+	}
+	if held := s.w.router.heldNow(); len(held) > 0 && len(s.stuck) == 0 {
+		s.w.t.Errorf("requests for %v are held after all changes have ended", held)
 	}
 	for id, r := range changes {
 		done := ended[id].Status() == change.Done
@@ -155,13 +158,18 @@ func decode(s *simulation, raw json.RawMessage, v any) {
 	}
 }
 
+// named finds a container's own name in a text, and not in that of another: api is not api-restore.
+func named(name string) *regexp.Regexp {
+	return regexp.MustCompile(`(^|[^a-z0-9-])` + name + `($|[^a-z0-9-])`)
+}
+
 // checkServing: of each container that is meant to be there exactly the active generation runs, or a
 // change has said why it does not.
 func (s *simulation) checkServing(after snapshot, ended map[int]*change.Change) {
 	for _, c := range ended {
 		if err := c.Err(); err != nil {
 			for _, container := range phases(s.class).Containers {
-				if strings.Contains(err.Error(), container.Name) {
+				if named(container.Name).MatchString(err.Error()) {
 					s.excused[container.Name] = err.Error()
 					// What could not be taken back is so until it is tried again.
 					s.stuck[container.Name] = s.stuck[container.Name] || c.Status() == change.Stuck
@@ -179,10 +187,21 @@ func (s *simulation) checkServing(after snapshot, ended map[int]*change.Change) 
 			running[c.Labels[tree.LabelContainer]] = append(running[c.Labels[tree.LabelContainer]], c.Name)
 		}
 	}
+	routes := map[string]int{} // the generation that a front end's requests go to
+	for _, r := range s.w.router.table() {
+		for _, slot := range r.Slots {
+			if slot.State == slotReady {
+				routes[r.Frontend.Name] = slot.Generation
+			}
+		}
+	}
 	for _, name := range tree.SortedKeys(after.active) {
 		g := after.active[name]
 		if g.StoppedBy != 0 {
 			continue
+		}
+		if f := g.Container.Frontend; f != nil && routes[f.Name] != g.Number && s.excused[name] == "" {
+			s.w.t.Errorf("requests for %s go to generation %d, and the active one is %d; no change says why", name, routes[f.Name], g.Number)
 		}
 		runs := running[name]
 		switch {

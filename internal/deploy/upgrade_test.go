@@ -357,13 +357,14 @@ func TestConcurrentChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-reached
-	second, _, err := l.deployer.Submit(context.Background(), upgrade(released(cloud(), "2026.1", "db"), plan.Options{Names: []string{"db"}}))
-	if err != nil {
-		t.Fatalf("an upgrade of something else is refused: %v", err)
-	}
+	// Before the second one: once that has ended, this document would lack its pin.
 	var conflict *change.ConflictError
 	if _, _, err := l.deployer.Submit(context.Background(), upgrade(released(cloud(), "2026.2", "worker"), plan.Options{Names: []string{"worker"}})); !errors.As(err, &conflict) || conflict.Change != first.ID {
 		t.Errorf("error %v; want change %d to be in the way", err, first.ID)
+	}
+	second, _, err := l.deployer.Submit(context.Background(), upgrade(released(cloud(), "2026.1", "db"), plan.Options{Names: []string{"db"}}))
+	if err != nil {
+		t.Fatalf("an upgrade of something else is refused: %v", err)
 	}
 	if _, err := l.deployer.Prune(context.Background(), true); !errors.As(err, &conflict) {
 		t.Errorf("images are collected while a change needs them: %v", err)
