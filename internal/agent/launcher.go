@@ -59,8 +59,12 @@ func (l *Launcher) Ensure(ctx context.Context) (started bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	return l.ensure(ctx, build)
+}
+
+func (l *Launcher) ensure(ctx context.Context, build string) (started bool, err error) {
 	if answered, err := l.Answer(ctx); err == nil && answered == build {
-		return false, l.remove(ctx, replacedName) // a replacement that was cut off after it had succeeded
+		return false, l.settle(ctx)
 	}
 	old, err := l.Engine.Inspect(ctx, containerName)
 	there := err == nil
@@ -98,10 +102,28 @@ func (l *Launcher) restart(ctx context.Context, build string) error {
 	if err := l.Engine.Start(ctx, containerName); err != nil {
 		return fmt.Errorf("cannot start the agent: %w", err)
 	}
-	return l.wait(ctx, build)
+	if err := l.wait(ctx, build); err != nil {
+		return err
+	}
+	return l.remove(ctx, replacedName) // where a replacement was cut off before it had started this one
 }
 
-// recover puts back an agent that a replacement which was cut off had renamed.
+// settle ends a replacement that was cut off, where the agent that answers is the right one: it has
+// replaced another one, or was about to be replaced and has the other name since.
+func (l *Launcher) settle(ctx context.Context) error {
+	_, err := l.Engine.Inspect(ctx, containerName)
+	if err == nil {
+		return l.remove(ctx, replacedName)
+	}
+	if !errors.Is(err, engine.ErrNotFound) {
+		return fmt.Errorf("cannot look for the agent: %w", err)
+	}
+	_, err = l.recover(ctx)
+	return err
+}
+
+// recover puts back an agent that a replacement which was cut off had renamed. The name comes last:
+// an agent that has it is not looked after any more.
 func (l *Launcher) recover(ctx context.Context) (bool, error) {
 	_, err := l.Engine.Inspect(ctx, replacedName)
 	if errors.Is(err, engine.ErrNotFound) {
@@ -110,7 +132,14 @@ func (l *Launcher) recover(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("cannot look for an agent that was being replaced: %w", err)
 	}
-	return true, l.Engine.Rename(ctx, replacedName, containerName)
+	err = l.Engine.SetRestartPolicy(ctx, replacedName, "always")
+	if err == nil {
+		err = l.Engine.Rename(ctx, replacedName, containerName)
+	}
+	if err != nil {
+		return false, fmt.Errorf("cannot put back an agent that was being replaced: %w", err)
+	}
+	return true, nil
 }
 
 func (l *Launcher) replace(ctx context.Context, reference, build string) error {
