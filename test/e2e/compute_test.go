@@ -47,6 +47,11 @@ func TestCompute(t *testing.T) {
 	t.Run("MachineOutlivesItsContainers", s.machineOutlives)
 	t.Run("DownAsks", s.downAsks)
 	s.Must(t, "verify", "--clean")
+	for _, list := range [][]string{{"server", "list", "--all-projects", "-f", "value"}, {"floating", "ip", "list", "-f", "value"}, {"router", "list", "-f", "value"}} {
+		if left := s.OpenStack(t, list...); left != "" {
+			t.Errorf("openstack %s after the verification was removed:\n%s", strings.Join(list, " "), left)
+		}
+	}
 }
 
 // horizon holds that the dashboard's login page is served through the proxy.
