@@ -48,6 +48,8 @@ func TestHandover(t *testing.T) {
 			l.more(t, 200)
 			mustHandOver(t, proxy, 1, 2)
 			next := startGeneration(t, proxy, c.to, 2)
+			mustListenOnce(t, port)
+			mustListenOnce(t, streamPort)
 			if err := proxy.Handover(t.Context(), 0, 2); err != nil {
 				t.Fatal(err)
 			}
@@ -176,6 +178,26 @@ func TestStopIsNotMissed(t *testing.T) {
 	}
 	if <-h.ended; h.err != nil {
 		t.Errorf("it ended with %v", h.err)
+	}
+}
+
+// mustListenOnce fails where there are several sockets that listen at a port: what the kernel had queued
+// at one of them, which only a process that ends accepts from, would be lost with it.
+func mustListenOnce(t *testing.T, port int) {
+	t.Helper()
+	table, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const listens = "0A" // TCP_LISTEN, in the kernel's tcp_states.h
+	sockets, local := 0, fmt.Sprintf("0100007F:%04X", port)
+	for line := range strings.Lines(string(table)) {
+		if fields := strings.Fields(line); len(fields) > 3 && fields[1] == local && fields[3] == listens {
+			sockets++
+		}
+	}
+	if sockets != 1 {
+		t.Errorf("%d sockets listen at port %d, want one that both generations accept from", sockets, port)
 	}
 }
 
