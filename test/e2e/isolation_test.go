@@ -108,6 +108,11 @@ func (s *suite) nothingIsWrittenInside(t *testing.T) {
 		if log.Type == "" || log.Config["max-size"] == "" || log.Config["max-file"] == "" {
 			t.Errorf("the log of %s grows without end: %+v", name, log)
 		}
+		// Nor did what made the image leave its tools.
+		const tools = "for p in cc gcc c++ g++ clang tcc as ld; do command -v $p; done; find /var/lib/apt/lists /var/cache/apt -type f ! -name lock; true"
+		if r := s.Copse(t, "exec", name, "--", "sh", "-c", tools); r.Code != 0 || r.Stdout != "" {
+			t.Errorf("the image of %s has a compiler, or lists of packages (%d):\n%s", name, r.Code, r)
+		}
 		mounted := []string{}
 		for _, m := range inspected.Mounts {
 			mounted = append(mounted, m.Destination)
