@@ -323,7 +323,7 @@ func (r *Runner) Retry(id int, by string) error {
 	if err != nil {
 		return fmt.Errorf("cannot retry change %d: %w", id, err)
 	}
-	if err := r.step(l, func(d *draft) {
+	return r.step(l, func(d *draft) {
 		edit := d.editChange()
 		edit.Ended, edit.LastEvent = time.Time{}, 0
 		d.event(Event{Type: ChangeRetried, Text: by})
@@ -333,10 +333,7 @@ func (r *Runner) Retry(id int, by string) error {
 				d.flip(t.ID, Undo, "")
 			}
 		}
-	}, nil); err != nil {
-		return err
-	}
-	return nil
+	}, nil)
 }
 
 // Get reads a change as it is stored now; the error wraps [ErrNotFound] where it does not exist.

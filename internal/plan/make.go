@@ -22,19 +22,10 @@ type Decision struct {
 	Rewinds map[string][]Rewind
 }
 
-// Make computes the plan of a change of the given kind. The document is what is to be
-// declared; only containers of the state's host are planned for. It fails on names that the
-// document does not have, on dependencies in a circle and on what cannot be done without loss
-// that nobody has asked for, and touches nothing.
-func Make(kind Kind, document *tree.Document, state *State, options Options) (*Plan, error) {
-	decision, err := Decide(kind, document, state, options)
-	if err != nil {
-		return nil, err
-	}
-	return decision.Plan, nil
-}
-
-// Decide is Make with all that follows from the plan.
+// Decide computes the plan of a change of the given kind, and what follows from it. The document
+// is what is to be declared; only containers of the state's host are planned for. It fails on names
+// that the document does not have, on dependencies in a circle and on what cannot be done without
+// loss that nobody has asked for, and touches nothing.
 func Decide(kind Kind, document *tree.Document, state *State, options Options) (*Decision, error) {
 	m := &maker{
 		kind: kind, document: document, state: state, options: options,

@@ -112,7 +112,7 @@ type Plan struct {
 	Build []string `json:"build,omitempty"`
 	// Notes say what the operator should know: disagreements, what will happen to virtual machines.
 	Notes []string `json:"notes,omitempty"`
-	// Findings are what preflight has found on the host; Make leaves them out.
+	// Findings are what preflight has found on the host; Decide leaves them out.
 	Findings []Finding `json:"findings,omitempty"`
 }
 

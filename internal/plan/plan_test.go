@@ -20,6 +20,15 @@ const host = "host1"
 // began is when the volumes of these tests were made; jobs ran after it.
 var began = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
+// makePlan is Decide for tests that look at the plan alone.
+func makePlan(kind Kind, document *tree.Document, state *State, options Options) (*Plan, error) {
+	decision, err := Decide(kind, document, state, options)
+	if err != nil {
+		return nil, err
+	}
+	return decision.Plan, nil
+}
+
 func container(name string, on ...string) tree.Container {
 	c := tree.Container{
 		Host: host, Set: "set", Name: name, Component: name, Release: "2025.1",
@@ -264,7 +273,7 @@ restart b.3: asked for after a
 			if doc == nil {
 				doc = chain()
 			}
-			p, err := Make(c.kind, doc, s, c.options)
+			p, err := makePlan(c.kind, doc, s, c.options)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -279,7 +288,7 @@ restart b.3: asked for after a
 func TestDownWithVirtualMachinesIsAskedAbout(t *testing.T) {
 	s := running(t)
 	s.Outliving = map[string][]string{"a": {"qemu"}}
-	p, err := Make(Down, chain(), s, Options{})
+	p, err := makePlan(Down, chain(), s, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,11 +309,11 @@ func TestAfterAPlanTheNextIsEmpty(t *testing.T) {
 		for round := range 3 {
 			doc := randomDocument(r)
 			damage(r, s)
-			p, err := Make(Up, doc, s, Options{})
+			p, err := makePlan(Up, doc, s, Options{})
 			if err != nil {
 				r.Fatal(err)
 			}
-			again, err := Make(Up, doc, s, Options{})
+			again, err := makePlan(Up, doc, s, Options{})
 			if err != nil || again.String() != p.String() {
 				r.Fatalf("the same input gives two plans:\n%s\n%s", p, again)
 			}
@@ -314,7 +323,7 @@ func TestAfterAPlanTheNextIsEmpty(t *testing.T) {
 				}
 			}
 			apply(p, doc, s)
-			next, err := Make(Up, doc, s, Options{})
+			next, err := makePlan(Up, doc, s, Options{})
 			if err != nil {
 				r.Fatal(err)
 			}
@@ -330,14 +339,14 @@ func TestStepsComeAfterWhatTheyWaitFor(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		s := empty()
 		doc := randomDocument(r)
-		p, err := Make(Up, doc, s, Options{})
+		p, err := makePlan(Up, doc, s, Options{})
 		if err != nil {
 			r.Fatal(err)
 		}
 		apply(p, doc, s)
 		kind := rapid.SampledFrom([]Kind{Up, Start, Stop, Restart, Down}).Draw(r, "kind")
 		damage(r, s)
-		if p, err = Make(kind, doc, s, Options{Volumes: rapid.Bool().Draw(r, "volumes")}); err != nil {
+		if p, err = makePlan(kind, doc, s, Options{Volumes: rapid.Bool().Draw(r, "volumes")}); err != nil {
 			r.Fatal(err)
 		}
 		seen := map[string]bool{}

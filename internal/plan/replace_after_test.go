@@ -20,7 +20,7 @@ func TestReplaceAfter(t *testing.T) {
 	state := &State{Host: host, Active: map[string]*tree.Generation{}, Volumes: nil}
 	after := func(names ...string) map[string][]string {
 		t.Helper()
-		p, err := Make(Up, doc, state, Options{Names: names})
+		p, err := makePlan(Up, doc, state, Options{Names: names})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,7 +62,7 @@ func TestProxyAfterHeld(t *testing.T) {
 	data.Update.Hold = true
 	doc := &tree.Document{Version: tree.DocumentVersion, Cloud: "test", Containers: []tree.Container{proxy, data, other}}
 	state := &State{Host: host, Active: map[string]*tree.Generation{}}
-	p, err := Make(Up, doc, state, Options{})
+	p, err := makePlan(Up, doc, state, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestProxyAfterHeld(t *testing.T) {
 	for i := range doc.Containers {
 		doc.Containers[i].Spec.Image += "+"
 	}
-	if p, err = Make(Up, doc, state, Options{}); err != nil {
+	if p, err = makePlan(Up, doc, state, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range p.Steps {

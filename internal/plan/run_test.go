@@ -21,7 +21,7 @@ func scheduled(t *testing.T) (*tree.Document, *State) {
 	rotate.Job.Every = 24 * time.Hour
 	doc.Containers = append(doc.Containers, rotate)
 	state := empty()
-	p, err := Make(Up, doc, state, Options{})
+	p, err := makePlan(Up, doc, state, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestScheduledJobsAreNotUps(t *testing.T) {
 	doc, state := scheduled(t)
 	doc.Container("rotate").Spec.Image = "copse/rotate:2"
 	for _, names := range [][]string{nil, {"rotate"}} {
-		p, err := Make(Up, doc, state, Options{Names: names})
+		p, err := makePlan(Up, doc, state, Options{Names: names})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -52,7 +52,7 @@ func TestRunJobs(t *testing.T) {
 	for kind, want := range map[Kind]string{
 		RunNow: "run rotate: asked for\n0 unchanged\n", Scheduled: "run rotate: due every 24h\n0 unchanged\n",
 	} {
-		p, err := Make(kind, doc, state, Options{Names: []string{"rotate"}})
+		p, err := makePlan(kind, doc, state, Options{Names: []string{"rotate"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +61,7 @@ func TestRunJobs(t *testing.T) {
 		}
 	}
 	// A job without a timer may be run again by hand.
-	if p, err := Make(RunNow, doc, state, Options{Names: []string{"j"}}); err != nil || len(p.Steps) != 1 || p.Steps[0].Action != Run {
+	if p, err := makePlan(RunNow, doc, state, Options{Names: []string{"j"}}); err != nil || len(p.Steps) != 1 || p.Steps[0].Action != Run {
 		t.Errorf("running j by hand: %v, %v", p, err)
 	}
 }
@@ -74,7 +74,7 @@ func TestRunRefused(t *testing.T) {
 		if name != "" {
 			options.Names = []string{name}
 		}
-		if _, err := Make(RunNow, doc, state, options); err == nil || !strings.Contains(err.Error(), part) {
+		if _, err := makePlan(RunNow, doc, state, options); err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("running %q: %v; want an error with %q", name, err, part)
 		}
 	}
@@ -90,7 +90,7 @@ func TestRunWaitsForWhatItNeeds(t *testing.T) {
 		}
 	}
 	delete(state.Active, "b")
-	_, err := Make(Scheduled, doc, state, Options{Names: []string{"rotate"}})
+	_, err := makePlan(Scheduled, doc, state, Options{Names: []string{"rotate"}})
 	var notNow *NotNowError
 	if !errors.As(err, &notNow) || notNow.Job != "rotate" || !slices.Equal(notNow.Needs, []string{"a", "b"}) {
 		t.Fatalf("got %v; want that rotate needs a and b", err)

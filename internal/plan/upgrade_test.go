@@ -156,7 +156,7 @@ func (s *cloudState) pinned(doc *tree.Document) *tree.Document {
 
 func (s *cloudState) mustPlan(t *testing.T, kind Kind, doc *tree.Document, options Options, want string) {
 	t.Helper()
-	p, err := Make(kind, doc, s.State, options)
+	p, err := makePlan(kind, doc, s.State, options)
 	got := ""
 	if err != nil {
 		got = "error: " + err.Error() + "\n"
@@ -352,7 +352,7 @@ replace k.9 [start-first] of generation 3: rollback to generation 3: release 202
 	}
 	s.do(Rollback, declared(), Options{Names: named, Restore: true})
 	s.mustPlan(t, Up, s.pinned(service(tree.RollbackUntilContract)), Options{}, "9 unchanged\n")
-	if p, err := Make(Upgrade, declared(), s.State, Options{Names: named}); err != nil || !strings.Contains(p.String(), "run k-expand: release 2025.1 → 2026.1") {
+	if p, err := makePlan(Upgrade, declared(), s.State, Options{Names: named}); err != nil || !strings.Contains(p.String(), "run k-expand: release 2025.1 → 2026.1") {
 		t.Errorf("the restored data is not expanded again: %v\n%s", err, p)
 	}
 	delete(s.Active, "k-dump")
@@ -463,7 +463,7 @@ func TestOptionsBelongToTheirKind(t *testing.T) {
 		kind    Kind
 		options Options
 	}{{Up, Options{To: 3}}, {Upgrade, Options{Restore: true}}, {Up, Options{Finalize: true}}, {Rollback, Options{Unpin: true}}} {
-		if _, err := Make(c.kind, chain(), running(t), c.options); err == nil {
+		if _, err := makePlan(c.kind, chain(), running(t), c.options); err == nil {
 			t.Errorf("%s takes %+v", c.kind, c.options)
 		}
 	}
