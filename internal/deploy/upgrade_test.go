@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -377,6 +378,41 @@ func TestConcurrentChanges(t *testing.T) {
 	pins, err := l.deployer.Pins()
 	if err != nil || len(pins) != 2 {
 		t.Errorf("pins %v, %v; want those of both", pins, err)
+	}
+}
+
+// TestGroundThatMoved: a plan of which a change that has just ended has taken the ground is refused: it
+// would replace a generation that is not the one that runs.
+func TestGroundThatMoved(t *testing.T) {
+	w := newWorld(t)
+	mustEnd(t, w.do(up(cloud())), change.Done)
+	l := w.begin(0)
+	defer l.end()
+	gate, reached := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	var first atomic.Int64 // the change that ends while the second plan is made; 0: none yet
+	w.engine.Fault = func(op, object string) error {
+		if op == "Start" && strings.HasPrefix(object, "worker.") {
+			once.Do(func() { close(reached) })
+			<-gate
+		}
+		if id := first.Load(); op == "List" && id != 0 && first.CompareAndSwap(id, 0) {
+			close(gate)
+			if c, err := l.deployer.Changes().Wait(context.Background(), int(id)); err != nil || c.Status() != change.Done {
+				t.Errorf("the first change ended %v, %v", c, err)
+			}
+		}
+		return nil
+	}
+	c, _, err := l.deployer.Submit(context.Background(), up(with("worker", mode("better")), "worker"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-reached
+	first.Store(int64(c.ID))
+	_, _, err = l.deployer.Submit(context.Background(), up(with("worker", mode("best")), "worker"))
+	if !errors.Is(err, ErrStale) || !strings.Contains(err.Error(), "worker has changed since") {
+		t.Errorf("error %v; want one that says that the plan is out of date", err)
 	}
 }
 
