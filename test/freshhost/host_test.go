@@ -15,7 +15,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -261,20 +260,28 @@ func (h *host) erase(t *testing.T) {
 
 // command is a program on the host, in its clone of the repository, with an environment of its own.
 func (h *host) command(args ...string) *exec.Cmd {
-	path := "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:" + filepath.Join(runtime.GOROOT(), "bin")
+	path := "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:" + filepath.Join(goSetting("GOROOT"), "bin")
 	enter := []string{
 		"-c", `for group in /sys/fs/cgroup/*/copse-host-"$0"; do echo 0 > "$group/cgroup.procs"; done && exec nsenter "$@"`, h.name,
 		"--target", strconv.Itoa(h.pid), "--mount", "--net", "--uts", "--ipc", "--pid", "--cgroup",
 		"env", "--ignore-environment", "PATH=" + path, "HOME=/root", "LANG=C.UTF-8", "NO_COLOR=1",
 	}
 	for _, name := range []string{"GOFLAGS", "GOTOOLCHAIN", "GOPROXY", "GOSUMDB", "GONOSUMDB", "GOMODCACHE", "GOCACHE"} {
-		value, err := exec.Command("go", "env", name).Output()
-		if err == nil && len(value) > 1 {
-			enter = append(enter, name+"="+strings.TrimSpace(string(value)))
+		if value := goSetting(name); value != "" {
+			enter = append(enter, name+"="+value)
 		}
 	}
 	enter = append(enter, "sh", "-c", `cd "$0" && exec "$@"`, checkout)
 	return exec.Command("sh", append(enter, args...)...)
+}
+
+// goSetting is a setting of the toolchain that runs this test, empty where there is none.
+func goSetting(name string) string {
+	value, err := exec.Command("go", "env", name).Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(value))
 }
 
 // run runs a program on the host to its end.
