@@ -19,11 +19,15 @@ func scenarios() map[string]Request {
 		all.Containers[i].Spec.Environment["ALL"] = "1"
 	}
 	return map[string]Request{
-		"replace start-first":  up(with("api", func(c *tree.Container) { c.Spec.Environment["NEW"] = "1" })),
-		"replace stop-first":   up(with("db", func(c *tree.Container) { c.Spec.Environment["NEW"] = "1" })),
-		"replace all":          up(all),
-		"start-first fails":    up(with("api", mode("never-ready"))),
-		"stop-first fails":     up(with("db", mode("crash"))),
+		"replace start-first": up(with("api", func(c *tree.Container) { c.Spec.Environment["NEW"] = "1" })),
+		"replace stop-first":  up(with("db", func(c *tree.Container) { c.Spec.Environment["NEW"] = "1" })),
+		"replace all":         up(all),
+		"start-first fails":   up(with("api", mode("never-ready"))),
+		"stop-first fails":    up(with("db", mode("crash"))),
+		"sickens behind the proxy": up(with("api", func(c *tree.Container) {
+			mode("sickens")(c)
+			c.Update.Order, c.Update.Monitor = tree.StopFirst, time.Minute
+		})),
 		"job fails":            up(with("api-db-sync", mode("fail"))),
 		"atomic failure":       {Kind: plan.Up, Document: failing(all), Atomic: true},
 		"stop":                 {Kind: plan.Stop, Options: plan.Options{Names: []string{"db", "api"}}},

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -278,6 +279,9 @@ func (w *world) check() {
 		}
 		if ready > 1 {
 			w.t.Errorf("front end %s goes to %d generations", r.Frontend.Name, ready)
+		}
+		if g := active[r.Frontend.Name]; ready == 0 && g != nil && g.StoppedBy == 0 && slices.Contains(w.serving(), g.Name()) {
+			w.t.Errorf("front end %s goes nowhere, and %s runs", r.Frontend.Name, g.Name())
 		}
 	}
 }
