@@ -135,7 +135,38 @@ func (s *suite) portTaken(t *testing.T) {
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
+	s.keystonesPort(t)
 	s.Up(t)
 	s.Healthy(t)
 	s.mustRemember(t)
+}
+
+// keystonesPort gives keystone's port to the dashboard too, and has this process listen there: who is in
+// whose way is named before an image is built or anything else is done.
+func (s *suite) keystonesPort(t *testing.T) {
+	s.Declare(t, "values: {DASHBOARD_PORT: 5000}\n")
+	s.mustRefuse(t, "service keystone", "horizon", "port 5000")
+	s.Declare(t, "")
+	listener, err := net.Listen("tcp", ":5000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	s.mustRefuse(t, "keystone", ":5000", "process "+strconv.Itoa(os.Getpid()), "e2e.test")
+}
+
+// mustRefuse holds that neither preflight nor up goes on, and that both say why.
+func (s *suite) mustRefuse(t *testing.T, words ...string) {
+	t.Helper()
+	for _, args := range [][]string{{"preflight"}, {"up", "--yes"}} {
+		r := s.Copse(t, args...)
+		for _, want := range words {
+			if r.Code != 1 || !strings.Contains(r.String(), want) {
+				t.Errorf("copse %s ended with %d, want 1, and with %q in what it says:\n%s", strings.Join(args, " "), r.Code, want, r)
+			}
+		}
+	}
+	if left := testcloud.Docker(t, "ps", "--all", "--quiet", "--filter", "label=copse.cloud="+testcloud.Name); left != "" {
+		t.Errorf("containers were made all the same: %s", left)
+	}
 }
