@@ -36,6 +36,9 @@ func TestCompute(t *testing.T) {
 			t.Errorf("%s is %+v; want it running from its first start", name, c)
 		}
 	}
+	for name := range containers {
+		s.hasNoTools(t, name)
+	}
 	if p := s.Plan(t); len(p.Steps) != 0 {
 		t.Errorf("the plan of a cloud that is up: %+v", p.Steps)
 	}

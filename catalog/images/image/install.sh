@@ -35,5 +35,7 @@ finish_packages() {
     rm -rf /tmp/* /var/tmp/* /root/.cache /var/cache/debconf/*-old /var/cache/ldconfig/* \
         /var/lib/dpkg/*-old /var/lib/systemd /etc/systemd/system \
         /etc/init.d/* /etc/rc?.d/* /usr/lib/udev/hwdb.bin
+    # copse-init is the first process. What systemd's packages were brought along for are their other programs.
+    rm -f /usr/sbin/init /usr/lib/systemd/systemd
     rm -f /etc/machine-id /var/lib/dbus/machine-id
 }
