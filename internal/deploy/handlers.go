@@ -73,12 +73,21 @@ func (d *Deployer) start(ctx context.Context, t *change.Run) error {
 // stopped while they start may not listen to anybody, and what is new has nothing to hand over.
 const trialGrace = 10 * time.Second
 
+// graceOnTrial is how long a generation gets to end that has not proved itself. A proxy has all of its
+// time: it accepts connections as soon as it starts, and ends when the last of them is answered.
+func graceOnTrial(c *tree.Container) time.Duration {
+	if c.Proxy != nil {
+		return c.Spec.StopGracePeriod
+	}
+	return min(c.Spec.StopGracePeriod, trialGrace)
+}
+
 func (d *Deployer) unstart(ctx context.Context, t *change.Run) error {
 	g, err := d.generation(t)
 	if err != nil {
 		return err
 	}
-	return d.haltWithin(ctx, g, min(g.Container.Spec.StopGracePeriod, trialGrace))
+	return d.haltWithin(ctx, g, graceOnTrial(&g.Container))
 }
 
 // retire stops the generation that is replaced, and keeps its container.

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"copse/internal/change"
 	"copse/internal/engine"
+	"copse/internal/tree"
 )
 
 // outage makes the engine unreachable for some calls in a row.
@@ -120,5 +122,24 @@ func TestAbortWhileTheEngineIsAway(t *testing.T) {
 	c, _ = l.wait(c.ID)
 	if c.Status() == change.Done {
 		t.Errorf("the aborted change ended %s; want it undone", c.Status())
+	}
+}
+
+// TestGraceOnTrial: what has not proved itself has nothing to hand over, but for a proxy, which accepts
+// connections from its first moment.
+func TestGraceOnTrial(t *testing.T) {
+	for name, c := range map[string]struct {
+		declared, want time.Duration
+		proxy          *tree.Proxy
+	}{
+		"as declared where that is short": {declared: 3 * time.Second, want: 3 * time.Second},
+		"no longer than a trial's":        {declared: time.Hour, want: trialGrace},
+		"all of it for a proxy":           {declared: time.Hour, want: time.Hour, proxy: &tree.Proxy{}},
+	} {
+		container := tree.Container{Proxy: c.proxy}
+		container.Spec.StopGracePeriod = c.declared
+		if grace := graceOnTrial(&container); grace != c.want {
+			t.Errorf("%s: it has %s, want %s", name, grace, c.want)
+		}
 	}
 }
