@@ -49,7 +49,9 @@ for path; do
 	mkdir -p "$root$path"
 	mount --bind "$path" "$root$path"
 done
+# It finds and trusts what this machine does.
 cat /etc/resolv.conf >"$root/etc/resolv.conf"
+cat /etc/ssl/certs/ca-certificates.crt >"$root/etc/ssl/certs/ca-certificates.crt"
 hostname "$name"
 echo "$name" >"$root/etc/hostname"
 printf '127.0.0.1 localhost %s\n' "$name" >"$root/etc/hosts"
