@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -123,40 +122,6 @@ func TestAskAgain(t *testing.T) {
 	stop()
 	if got, err := one.running(t.Context()); !errors.Is(err, errNotRunning) {
 		t.Errorf("nobody listens: %q, %v", got, err)
-	}
-}
-
-// A process that ends while it is to reload is one that does not run: the table is in the file that the
-// next one reads.
-func TestEndsInsteadOfReload(t *testing.T) {
-	proxy := New(tempDir(t))
-	one := proxy.instance(1)
-	if err := os.Mkdir(one.dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	stopRuntime := serve(t, one, runtimeSocket, func(command string) string {
-		if command == "show stat" {
-			return "# pxname,svname,scur,slim,\nkeystone,FRONTEND,0,4096,\n\n"
-		}
-		return "description: copse-other\n\n"
-	})
-	var stopMaster func()
-	stopMaster = serve(t, one, masterSocket, func(command string) string {
-		if command == "reload" {
-			stopRuntime()
-			go stopMaster()
-			return ""
-		}
-		return "1162 master 1 [failed: 0] 0d00h02m07s 3.0.11\n# workers\n1271 worker 0 0d00h00m00s 3.0.11\n\n"
-	})
-	wanted := table(freePort(t), Server{"127.0.0.1:1", Ready, 1}, Server{})
-	mustSync(t, proxy, wanted, NotRunning)
-	content, err := os.ReadFile(ConfigPath(proxy.dir))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want, _ := Render(proxy.dir, wanted); string(content) != string(want) {
-		t.Errorf("the configuration is not the one that is wanted:\n%s", content)
 	}
 }
 

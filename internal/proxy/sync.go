@@ -308,9 +308,9 @@ func (p *instance) trustAll(ctx context.Context) error {
 const addressDeadline = 10 * time.Second
 
 // awaitAddress waits until a slot has its address. Since HAProxy 3.0 a task of its own changes it, after
-// the command was answered : until then, the slot must not become ready.
+// the command was answered: until then, the slot must not become ready.
 func (p *instance) awaitAddress(ctx context.Context, name string, wanted netip.AddrPort) error {
-	ctx, cancel := context.WithTimeout(ctx, addressDeadline)
+	waiting, cancel := context.WithTimeoutCause(ctx, addressDeadline, fmt.Errorf("waited %s", addressDeadline))
 	defer cancel()
 	for {
 		servers, err := p.liveServers(ctx)
@@ -322,8 +322,9 @@ func (p *instance) awaitAddress(ctx context.Context, name string, wanted netip.A
 			return nil
 		}
 		select {
-		case <-ctx.Done():
-			return fmt.Errorf("cannot set the address of server %s: the proxy has it at %s, wanted is %s", name, now, wanted)
+		case <-waiting.Done():
+			return fmt.Errorf("cannot set the address of server %s: the proxy has it at %s, wanted is %s: %w",
+				name, now, wanted, context.Cause(waiting))
 		case <-time.After(pollInterval):
 		}
 	}
