@@ -4,6 +4,7 @@
 package proxy
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"net/netip"
@@ -134,6 +135,74 @@ func TestReadyAfterAddress(t *testing.T) {
 			stop()
 			if diff := cmp.Diff(c.want, worker.did); diff != "" {
 				t.Errorf("what the proxy was told (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// The next start must come up with what the process went on with, not with what it refused.
+func TestRefusedTableIsTakenBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		reload    string // the answer to it
+		processes string // from then on
+		want      string
+	}{
+		"the master says why": {
+			"Success=0\n--\n[NOTICE]   (9) : haproxy version is 3.0.11\n[ALERT]    (9) : config : nothing suits it\n\n",
+			oneProcess, "config : nothing suits it",
+		},
+		"the master says nothing": {
+			"", strings.Replace(oneProcess, "failed: 0", "failed: 1", 1), "log says why",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			proxy, port := New(tempDir(t)), freePort(t)
+			wanted := table(port, Server{"127.0.0.1:34001", Ready, 1}, Server{})
+			mustSync(t, proxy, wanted, NotRunning)
+			// A release before this one wrote it a little differently.
+			before := append([]byte("# as it was\r\n"), bytes.TrimSpace(readConfig(t, proxy))...)
+			if err := os.WriteFile(ConfigPath(proxy.dir), before, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			wanted.Backends[0].CheckPath = "/healthcheck"
+			content, err := Render(proxy.dir, wanted)
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			one := fakeGeneration(t, proxy)
+			serve(t, one, runtimeSocket, func(command string) string {
+				switch command {
+				case "show info":
+					return "description: copse-former\n\n"
+				case "show stat":
+					return idleStats
+				}
+				t.Errorf("who refused the configuration is told %q", command)
+				return "\n"
+			})
+			processes, reloads := oneProcess, 0
+			stop := serve(t, one, masterSocket, func(command string) string {
+				if command != "reload" {
+					return processes
+				}
+				reloads++
+				processes = c.processes
+				if got, err := os.ReadFile(ConfigPath(proxy.dir)); err != nil || !bytes.Equal(got, content) {
+					t.Errorf("what is to be loaded: %v\n%s", err, got)
+				}
+				return c.reload
+			})
+			outcome, err := proxy.Sync(t.Context(), wanted)
+			stop()
+			if err == nil || !strings.Contains(err.Error(), "goes on as before") || !strings.Contains(err.Error(), c.want) || outcome != NotRunning {
+				t.Errorf("Sync: %s, %v, want an error that says %q", outcome, err, c.want)
+			}
+			if reloads != 1 {
+				t.Errorf("%d reloads, want 1", reloads)
+			}
+			if diff := cmp.Diff(string(before), string(readConfig(t, proxy))); diff != "" {
+				t.Errorf("the configuration (-before +after):\n%s", diff)
 			}
 		})
 	}
