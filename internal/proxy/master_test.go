@@ -125,6 +125,21 @@ func TestAskAgain(t *testing.T) {
 	}
 }
 
+// An answer without an end must not take all memory. The longest that is right is taken whole.
+func TestLongAnswer(t *testing.T) {
+	one := &instance{dir: tempDir(t)}
+	length := mostAnswer
+	serve(t, one, runtimeSocket, func(string) string { return strings.Repeat("x", length) })
+	if answer, err := one.ask(t.Context(), runtimeSocket, "show stat"); err != nil || len(answer) != length {
+		t.Errorf("%d bytes, %v, want %d", len(answer), err, length)
+	}
+	length++
+	answer, err := one.ask(t.Context(), runtimeSocket, "show stat")
+	if err == nil || answer != "" || !strings.Contains(err.Error(), "longer than 8 MiB") {
+		t.Errorf("%d bytes, %v, want an error that says how many it may be", len(answer), err)
+	}
+}
+
 // serve answers one command on each connection to a socket of an instance, one after the other, and closes
 // it: without a word where the answer is empty. It returns what ends that.
 func serve(t *testing.T, one *instance, socket string, answer func(command string) string) (stop func()) {

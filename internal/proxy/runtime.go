@@ -29,12 +29,19 @@ const answerTime = 10 * time.Second
 // follow.
 const beginTime = time.Second
 
+// mostAnswer is how many bytes an answer may have. The longest, "show stat", has less than a KiB for each
+// front end and server: some hundred KiB for the whole of OpenStack.
+const mostAnswer = 8 << 20
+
 // errNotRunning: no process listens at the socket.
 var errNotRunning = errors.New("HAProxy does not run")
 
 // errUnanswered: the socket was closed before the answer began. The process has just stopped listening,
 // or has replaced itself.
 var errUnanswered = errors.New("HAProxy closed the connection without an answer")
+
+// errTooLong: what listens there does not come to an end.
+var errTooLong = fmt.Errorf("HAProxy's answer is longer than %d MiB; restart the proxy's container", mostAnswer>>20)
 
 // errSilent: the connection is open, but nothing comes.
 var errSilent = fmt.Errorf("HAProxy does not answer within %s", answerTime)
@@ -94,7 +101,7 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-// exchange sends a command and reads to the end of the connection.
+// exchange sends a command and reads to the end of the connection, but no more than mostAnswer.
 //
 // The master closes it only when it knows that no more commands follow. But it must not learn that
 // while it deals with this one: where it has no such worker, which is so when one that finishes its
@@ -113,14 +120,17 @@ func exchange(conn net.Conn, command string) (string, error) {
 	late := time.AfterFunc(beginTime, noMore)
 	defer late.Stop()
 	var answer bytes.Buffer
+	limited := io.LimitReader(conn, mostAnswer+1)
 	part := make([]byte, 16<<10)
 	for {
-		n, err := conn.Read(part)
+		n, err := limited.Read(part)
 		answer.Write(part[:n])
 		if n > 0 {
 			noMore()
 		}
 		switch {
+		case answer.Len() > mostAnswer:
+			return "", errTooLong
 		case err == nil:
 		case answer.Len() == 0:
 			return "", unanswered(err)
