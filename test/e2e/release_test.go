@@ -87,8 +87,14 @@ func (s *suite) wholeCloud(t *testing.T, release string, args []string) {
 			t.Errorf("%s is at release %s, want %s", name, c.Release, release)
 		}
 	}
-	if p := s.Plan(t); len(p.Steps) != 0 {
-		t.Errorf("there is still to do: %+v", p.Steps)
+	// A bus that was emptied has to be told of its feature flags again.
+	left := s.Plan(t).Steps
+	if slices.Contains(args, "--restore") && len(left) == 1 && left[0].Container == "rabbitmq-feature-flags" && left[0].Action == "run" {
+		s.Up(t)
+		left = s.Plan(t).Steps
+	}
+	if len(left) != 0 {
+		t.Errorf("there is still to do: %+v", left)
 	}
 }
 
