@@ -28,10 +28,18 @@ for program in "$(command -v promtool || true)" "$dir/usr/bin/promtool"; do
 done
 command -v apt-get >/dev/null || die 'this host has neither promtool nor apt-get: install Prometheus'
 mkdir -p "$dir/promtool"
-download() { (cd "$dir/promtool" && apt-get -qq -o APT::Sandbox::User=root download prometheus >&2); }
+# A package of its own since trixie.
+download() {
+	for package in promtool prometheus; do
+		if (cd "$dir/promtool" && apt-get -qq -o APT::Sandbox::User=root download "$package" >&2); then
+			return 0
+		fi
+	done
+	return 1
+}
 # The lists may be missing, or older than the archive.
-download || { apt-get -qq update >&2 && download; } || die 'cannot download the package prometheus: see the lines above'
-dpkg -x "$dir"/promtool/prometheus_*.deb "$dir/promtool/package"
+download || { apt-get -qq update >&2 && download; } || die 'cannot download the package promtool: see the lines above'
+dpkg -x "$dir"/promtool/*.deb "$dir/promtool/package"
 mkdir -p "$dir/usr/bin"
 mv "$dir/promtool/package/usr/bin/promtool" "$dir/usr/bin/promtool"
 rm -rf "$dir/promtool"
