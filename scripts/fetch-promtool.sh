@@ -28,14 +28,11 @@ for program in "$(command -v promtool || true)" "$dir/usr/bin/promtool"; do
 done
 command -v apt-get >/dev/null || die 'this host has neither promtool nor apt-get: install Prometheus'
 mkdir -p "$dir/promtool"
-# A package of its own since trixie.
 download() {
-	for package in promtool prometheus; do
-		if (cd "$dir/promtool" && apt-get -qq -o APT::Sandbox::User=root download "$package" >&2); then
-			return 0
-		fi
-	done
-	return 1
+	# A package of its own since trixie.
+	package=promtool
+	apt-cache show "$package" >/dev/null 2>&1 || package=prometheus
+	(cd "$dir/promtool" && apt-get -qq -o APT::Sandbox::User=root download "$package" >&2)
 }
 # The lists may be missing, or older than the archive.
 download || { apt-get -qq update >&2 && download; } || die 'cannot download the package promtool: see the lines above'
