@@ -83,7 +83,7 @@ func newHost(t *testing.T, suite string) *host {
 
 // left is the first process of a host that was left running, or 0.
 func (h *host) left() int {
-	content, err := os.ReadFile("/sys/fs/cgroup/pids/copse-host-" + h.name + "/cgroup.procs")
+	content, err := os.ReadFile("/sys/fs/cgroup/pids/copse-host-" + h.name + "/session/cgroup.procs")
 	if err != nil {
 		return 0
 	}
@@ -265,7 +265,7 @@ func (h *host) erase(t *testing.T) {
 func (h *host) command(args ...string) *exec.Cmd {
 	path := "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:" + filepath.Join(goSetting("GOROOT"), "bin")
 	enter := []string{
-		"-c", `for group in /sys/fs/cgroup/*/copse-host-"$0"; do echo 0 > "$group/cgroup.procs"; done && exec nsenter "$@"`, h.name,
+		"-c", `for group in /sys/fs/cgroup/*/copse-host-"$0"/session; do echo 0 > "$group/cgroup.procs"; done && exec nsenter "$@"`, h.name,
 		"--target", strconv.Itoa(h.pid), "--mount", "--net", "--uts", "--ipc", "--pid", "--cgroup",
 		"env", "--ignore-environment", "PATH=" + path, "HOME=/root", "LANG=C.UTF-8", "NO_COLOR=1",
 	}

@@ -10,20 +10,27 @@
 # its engine's data; each PATH of this machine is there too. The control groups are version 1's.
 set -eu
 
-if [ "${1:-}" != --grouped ]; then
+# join GROUP makes a control group of every controller and goes there.
+join() {
 	for controller in /sys/fs/cgroup/*/; do
-		group=${controller}copse-host-$2
+		group=$controller$1
 		mkdir -p "$group"
 		case $controller in
 		*/cpuset/)
-			cat "${controller}cpuset.cpus" >"$group/cpuset.cpus"
-			cat "${controller}cpuset.mems" >"$group/cpuset.mems"
+			cat "$group/../cpuset.cpus" >"$group/cpuset.cpus"
+			cat "$group/../cpuset.mems" >"$group/cpuset.mems"
 			;;
 		esac
 		echo 0 >"$group/cgroup.procs"
 	done
+}
+
+if [ "${1:-}" != --grouped ]; then
+	join "copse-host-$2"
 	exec unshare --cgroup "$0" --grouped "$@"
 fi
+# No process of a host is in the root, as with systemd.
+join "copse-host-$3/session"
 dir=$2 name=$3
 shift 3
 root=$dir/root

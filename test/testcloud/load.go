@@ -36,7 +36,7 @@ type Load struct {
 
 // Failure is a request that did not succeed.
 type Failure struct {
-	At      time.Duration // after the load began
+	At      time.Time // when it was made
 	Request string
 	Err     string
 }
@@ -115,7 +115,7 @@ func (l *Load) once(user string) {
 	l.requests++
 	l.slowest = max(l.slowest, took)
 	if err != nil {
-		l.failures = append(l.failures, Failure{began.Sub(l.began), request, err.Error()})
+		l.failures = append(l.failures, Failure{began, request, err.Error()})
 	}
 }
 
@@ -258,7 +258,11 @@ func (r Report) MustBeWhole(t testing.TB) {
 	t.Logf("%d requests, %.0f a second, the slowest took %s, %d failed; %d users created, %d lost",
 		r.Requests, r.Rate, r.Slowest.Round(time.Millisecond), len(r.Failures), r.Users, len(r.Lost))
 	for _, f := range r.Failures[:min(len(r.Failures), 10)] {
-		t.Errorf("after %s: %s: %s", f.At.Round(time.Millisecond), f.Request, f.Err)
+		t.Errorf("at %s: %s: %s", f.At.UTC().Format(time.RFC3339Nano), f.Request, f.Err)
+	}
+	if len(r.Failures) > 0 {
+		said := Must(t, "sh", "-c", `for c in $(docker ps --all --quiet --filter name=^keystone[.]); do docker logs "$c" 2>&1; done | grep -a -A 40 ' ERROR ' | tail -n 200`)
+		t.Logf("keystone's errors:\n%s", said)
 	}
 	for _, lost := range r.Lost[:min(len(r.Lost), 10)] {
 		t.Errorf("a user whose creation was acknowledged: %s", lost)
