@@ -45,7 +45,8 @@ type Progress struct {
 	mu      sync.Mutex // guards what follows
 	tracker *tracker
 	builds  map[string]int
-	drawn   int // live lines on the screen
+	said    map[int]string // the last progress of a task
+	drawn   int            // live lines on the screen
 	tick    int
 	err     error // the first error of writing
 
@@ -55,7 +56,10 @@ type Progress struct {
 
 // Progress starts to show progress under a title such as "change 12: up".
 func (v *View) Progress(title string) *Progress {
-	p := &Progress{view: v, title: title, start: v.Now(), tracker: newTracker(), builds: map[string]int{}, stop: make(chan struct{}), done: make(chan struct{})}
+	p := &Progress{
+		view: v, title: title, start: v.Now(), tracker: newTracker(), builds: map[string]int{}, said: map[int]string{},
+		stop: make(chan struct{}), done: make(chan struct{}),
+	}
 	if !p.live() {
 		close(p.done)
 		return p
@@ -124,7 +128,7 @@ func (p *Progress) Event(e api.Event) {
 		p.object(e)
 		return
 	case Plain:
-		if line := plainEvent(e); line != "" {
+		if line := plainEvent(e); line != "" && !p.repeats(e) {
 			p.write(line + "\n")
 		}
 		return
@@ -132,6 +136,17 @@ func (p *Progress) Event(e api.Event) {
 	if news := p.tracker.event(e); news != nil {
 		p.draw(p.ended(news))
 	}
+}
+
+// repeats reports whether a task's progress is what was said of it last: a check that goes on failing
+// in the same way is asked several times a second.
+func (p *Progress) repeats(e api.Event) bool {
+	if e.Type != "progress" {
+		return false
+	}
+	before, said := p.said[e.Task]
+	p.said[e.Task] = e.Text
+	return said && before == e.Text
 }
 
 // plainEvent is the line of an event: time, container, status, what.

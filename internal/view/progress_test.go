@@ -255,3 +255,28 @@ func TestErrorsOfWritingAreTold(t *testing.T) {
 		}
 	}
 }
+
+// What a check says is written when it is news, not each time that it is asked.
+func TestPlainProgressIsNotRepeated(t *testing.T) {
+	v, out := screen(Plain, 0, false)
+	p := v.Progress("change 3: up")
+	for _, e := range []api.Event{
+		{Task: 2, Subject: "mariadb", Text: "no answer"}, {Task: 2, Subject: "mariadb", Text: "no answer"},
+		{Task: 3, Subject: "keystone", Text: "no answer"}, {Task: 2, Subject: "mariadb", Text: "no answer"},
+		{Task: 2, Subject: "mariadb", Text: "refused"}, {Task: 2, Subject: "mariadb", Text: "no answer"},
+	} {
+		e.Type, e.Time = "progress", time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+		p.Event(e)
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	want := `2026-01-02T03:04:05Z mariadb progress: no answer
+2026-01-02T03:04:05Z keystone progress: no answer
+2026-01-02T03:04:05Z mariadb progress: refused
+2026-01-02T03:04:05Z mariadb progress: no answer
+`
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
