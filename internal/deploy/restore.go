@@ -20,7 +20,7 @@ type begun struct {
 }
 
 // stopAll has all containers of a component stopped that a rollback replaces, once everything for their
-// successors is ready: the data that is put back next is theirs.
+// successors is ready: the data that is put back next is theirs. Jobs that come before them still find them.
 func (b *builder) stopAll(p *plan.Plan, component string) {
 	var creates []change.TaskID
 	group := map[string]begun{}
@@ -39,7 +39,7 @@ func (b *builder) stopAll(p *plan.Plan, component string) {
 			continue
 		}
 		b.lane = g.lane
-		g.stopped = b.add(s, taskInterrupt, fmt.Sprintf("stop %s.%d", s.Container, s.From), creates,
+		g.stopped = b.add(s, taskInterrupt, fmt.Sprintf("stop %s.%d", s.Container, s.From), append(b.lastOf(s.After), creates...),
 			map[string]any{dataCreate: g.create, dataFrom: s.From, dataFirst: true})
 		b.begun[s.Container] = g
 	}

@@ -96,15 +96,20 @@ func (d *Deployer) tasks(p *plan.Plan, on *basis, active map[string]*tree.Genera
 			b.stopAll(p, s.Component)
 			b.lane = i + 1
 		}
-		var after []change.TaskID
-		for _, name := range s.After {
-			if id, ok := b.last[name]; ok {
-				after = append(after, id)
-			}
-		}
-		b.step(s, after)
+		b.step(s, b.lastOf(s.After))
 	}
 	return b.spec
+}
+
+// lastOf returns the tasks after which containers are done with, of those that steps so far were for.
+func (b *builder) lastOf(names []string) []change.TaskID {
+	var last []change.TaskID
+	for _, name := range names {
+		if id, ok := b.last[name]; ok {
+			last = append(last, id)
+		}
+	}
+	return last
 }
 
 func (b *builder) step(s plan.Step, after []change.TaskID) {

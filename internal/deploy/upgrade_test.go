@@ -244,6 +244,41 @@ func TestRestoreOrder(t *testing.T) {
 	w.nothingLeft(phases(class))
 }
 
+// TestRestoreWaitsForJobs: a job that needs the service has done its work before the service is stopped for
+// its data.
+func TestRestoreWaitsForJobs(t *testing.T) {
+	w := newWorld(t)
+	declared := func() *tree.Document {
+		doc := phases(tree.RollbackByRestore)
+		accounts := *doc.Container("api-db-sync")
+		accounts.Name, accounts.Job = "api-accounts", &tree.Job{Timeout: time.Minute}
+		accounts.Depends = []tree.Dependency{{Name: "api", Condition: tree.Healthy}}
+		doc.Containers = append(doc.Containers, accounts)
+		return doc
+	}
+	mustEnd(t, w.do(up(declared())), change.Done)
+	mustEnd(t, w.do(upgrade(released(declared(), "2026.1", append(ofAPI, "api-accounts")...), plan.Options{Names: api})), change.Done)
+	c := w.do(rollback(plan.Options{Names: api, Restore: true}))
+	mustEnd(t, c, change.Done)
+	task := func(summary string) *change.Task {
+		for i := range c.Tasks {
+			if strings.HasPrefix(c.Tasks[i].Summary, summary) {
+				return c.Tasks[i]
+			}
+		}
+		t.Fatalf("no task %q in %+v", summary, c.Tasks)
+		return nil
+	}
+	job := task("record api-accounts").ID
+	if stop := task("stop api."); !slices.Contains(stop.WaitFor, job) {
+		t.Errorf("%q waits for tasks %v; want task %d, the end of api-accounts, among them", stop.Summary, stop.WaitFor, job)
+	}
+	if g := w.active("api-accounts"); g.Container.Release != "2025.1" {
+		t.Errorf("api-accounts has run for %s", g.Container.Release)
+	}
+	w.check()
+}
+
 // TestDocumentsWithOtherPinsAreStale: an up that does not know of an upgrade must not take it back.
 func TestDocumentsWithOtherPinsAreStale(t *testing.T) {
 	w := newWorld(t)

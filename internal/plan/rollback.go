@@ -34,12 +34,15 @@ func (m *maker) rollback() error {
 		going[name] = true
 	}
 	m.prepareHost(going)
-	for _, name := range m.order {
-		if m.declared[name].Job == nil {
-			continue
-		}
-		if s, ok := m.rollbackJob(name, targets, undone); ok {
-			m.add(s)
+	// What puts data back comes last: other jobs need what works with the data, which then ends.
+	for _, restores := range []bool{false, true} {
+		for _, name := range m.order {
+			if job := m.declared[name].Job; job == nil || (job.Phase == tree.Restore) != restores {
+				continue
+			}
+			if s, ok := m.rollbackJob(name, targets, undone); ok {
+				m.add(s)
+			}
 		}
 	}
 	for _, name := range slices.Backward(m.order) {
