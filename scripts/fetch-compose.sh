@@ -31,10 +31,7 @@ for program in "$dir/usr/$below" "/usr/$below" "/usr/local/$below" \
 done
 command -v apt-get >/dev/null || die 'this host has neither docker compose nor apt-get: install the compose plugin of Docker'
 
-# The mirror of Debian itself that this host uses, not those of updates or of others.
-mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null |
-	sed -nE 's/^(URIs:|deb (\[[^]]*\] )?)[[:space:]]*([^[:space:]]+).*/\3/p' | grep -E '/debian/?$' | head -n 1)
-[ -n "$mirror" ] || die 'no mirror of Debian in /etc/apt: install the compose plugin of Docker'
+mirror=$("$(dirname "$0")/debian-mirror.sh") || die 'no mirror of Debian in /etc/apt: install the compose plugin of Docker'
 
 mkdir -p "$dir/apt/lists/partial" "$dir/apt/cache/archives/partial"
 printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' "$mirror" "$suite" >"$dir/apt/sources.list"

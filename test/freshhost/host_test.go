@@ -102,12 +102,7 @@ func (h *host) bootstrap(t *testing.T, suite string) {
 	if _, err := os.Stat(base); err == nil {
 		return
 	}
-	// The mirror of Debian itself that this machine uses.
-	mirror := testcloud.Must(t, "sh", "-c", `cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null |
-		sed -nE 's/^(URIs:|deb (\[[^]]*\] )?)[[:space:]]*([^[:space:]]+).*/\3/p' | grep -E '/debian/?$' | head -n 1`)
-	if mirror == "" {
-		t.Fatal("there is no mirror of Debian in /etc/apt")
-	}
+	mirror := testcloud.Must(t, filepath.Join(h.repository, "scripts", "debian-mirror.sh"))
 	if err := os.MkdirAll(h.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
