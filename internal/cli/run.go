@@ -37,11 +37,21 @@ type Streams struct {
 	Out, Err io.Writer
 	// Environ is in the form of os.Environ.
 	Environ []string
+	// Program is what the program was called as, "" for its name.
+	Program string
 }
 
 // Standard gives the streams and the environment of this process.
 func Standard() Streams {
-	return Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ()}
+	return Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ(), Program: os.Args[0]}
+}
+
+// program is what is typed to call the program again: a clone's bin/copse is not found by its name.
+func (s Streams) program() string {
+	if s.Program == "" {
+		return "copse"
+	}
+	return s.Program
 }
 
 // env returns a variable of the environment, "" where it is not set.

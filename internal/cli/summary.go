@@ -48,16 +48,17 @@ func (a *app) summarize(ctx context.Context, document *tree.Document, change *ap
 		}
 		summary.Endpoints = append(summary.Endpoints, endpoint)
 	}
+	copse := a.streams.program()
 	summary.Next = []view.Next{
-		{Command: "copse verify", Purpose: "prove the cloud by using it"},
-		{Command: `eval "$(copse openrc)"`, Purpose: "have the credentials in this shell, for the openstack client"},
+		{Command: copse + " verify", Purpose: "prove the cloud by using it"},
+		{Command: `eval "$(` + copse + ` openrc)"`, Purpose: "have the credentials in this shell, for the openstack client"},
 	}
 	if page != "" {
 		summary.Next = append(summary.Next, view.Next{
-			Command: "copse openrc", Purpose: "see the user, domain and password to log in with at " + page,
+			Command: copse + " openrc", Purpose: "see the user, domain and password to log in with at " + page,
 		})
 	}
-	summary.Next = append(summary.Next, view.Next{Command: "copse ps", Purpose: "see what runs"})
+	summary.Next = append(summary.Next, view.Next{Command: copse + " ps", Purpose: "see what runs"})
 	return summary, nil
 }
 

@@ -70,7 +70,7 @@ Ctrl-C while a change runs only stops watching it: the agent goes on.`,
 				unattended: true,
 				always:     settles,
 				prepare:    a.imagesFirst(address, request.Document, noBuild, &built),
-				next:       "next: eval \"$(copse openrc)\", then use the openstack client; `copse ps` shows what runs",
+				next:       fmt.Sprintf("next: eval \"$(%s openrc)\", then use the openstack client; `%[1]s ps` shows what runs", a.streams.program()),
 				conclude: func(ctx context.Context, change *api.Change) (*view.Summary, error) {
 					return a.summarize(ctx, request.Document, change, built)
 				},
